@@ -1,0 +1,12 @@
+"""Arithmetic on plain arrays where speed is decided; figures and reasons are in the docstrings."""
+
+from structlin.kernels._kronecker import kronecker_flops, kronecker_order, kronecker_rmatmul
+from structlin.kernels._sparse import slot_matmul, slot_rmatmul
+
+__all__ = [
+    "kronecker_flops",
+    "kronecker_order",
+    "kronecker_rmatmul",
+    "slot_matmul",
+    "slot_rmatmul",
+]
