@@ -36,7 +36,8 @@ def structured_plus_sparse(
 
     Reference:
         Thakker et al. (2021), "Doped structures", trains the sum; fitting it by alternation follows
-        robust principal components (Candes et al., 2011) with a count of entries in place of a norm.
+        robust principal components (Candes et al., 2011) with a count of entries in place of a
+        norm.
     """
     sparse = jnp.zeros_like(dense)
     structured = fit(dense)

@@ -10,7 +10,7 @@ __all__ = ["hmd", "rank_block_sizes"]
 
 
 def rank_block_sizes(columns: int, blocks: int) -> tuple[int, ...]:
-    """How many of ``columns`` fall to each of ``blocks``: as even as possible, larger ones first."""
+    """How many of ``columns`` fall to each of ``blocks``: as even as can be, larger ones first."""
     return tuple(len(part) for part in np.array_split(np.arange(columns), blocks))
 
 

@@ -31,7 +31,8 @@ def nearest_kronecker(dense: jax.Array, shapes: Shapes, sweeps: int = 20) -> tup
     """Factors whose Kronecker product is nearest to ``dense`` in the Frobenius norm.
 
     Two factors are the exact optimum. More start from factors split off one after the other and are
-    then improved in turn, each to its optimum while the others stand still, so the error never grows.
+    then improved in turn, each to its optimum while the others stand still, so the error never
+    grows.
 
     Args:
         dense: The matrix to fit, ``(m, n)``.

@@ -46,7 +46,7 @@ def kronecker_rmatmul(x: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
         ``(..., n)`` with ``n`` the product of the factors' columns.
     """
     batch, k = x.shape[:-1], len(factors)
-    shapes = [f.shape for f in factors]
+    shapes = [(f.shape[0], f.shape[1]) for f in factors]
     folded = x.reshape(*batch, *(m for m, _ in shapes))
     for i in kronecker_order(shapes):
         if not batch and k == 2:  # one row: plain 2-D products are the fastest form

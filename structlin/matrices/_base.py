@@ -42,6 +42,7 @@ class Matrix(abc.ABC):
     ``None`` and shapes; specs and factory functions check.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # of each subclass
     __array_priority__ = 1000
     __array_ufunc__ = None  # NumPy operands leave the operators to us
 
@@ -103,7 +104,7 @@ class Matrix(abc.ABC):
         """The rows at ``rows`` (integers of any shape), ``(*rows.shape, n)``."""
         return self.rmatmul(jax.nn.one_hot(rows, self.shape[0], dtype=self.dtype))
 
-    def solve(self, b: jax.Array) -> jax.Array:
+    def solve(self, b: jax.Array) -> jax.Array:  # noqa: ARG002 (for those that can)
         """``x`` with ``self @ x == b``, for ``b`` of shape ``(m,)`` or ``(m, k)``."""
         raise UnsupportedError(_unsupported(self, "solve"))
 
@@ -153,7 +154,7 @@ class Matrix(abc.ABC):
         )
 
     def matmul(self, v: jax.Array) -> jax.Array:
-        """``self @ v`` for ``v`` of shape ``(n,)`` or ``(..., n, k)``, as ``numpy.matmul`` has it."""
+        """``self @ v`` for ``v`` of shape ``(n,)`` or ``(..., n, k)``, as in ``numpy.matmul``."""
         _check_inner(self.shape, v.shape, left=True)
         if v.ndim == 1:
             return self.rmatmul_transposed(v)
@@ -186,8 +187,8 @@ class Matrix(abc.ABC):
     def __mul__(self, scalar: Any) -> "Matrix":
         if isinstance(scalar, Matrix) or jnp.ndim(scalar) != 0:
             raise TypeError(
-                f"A matrix times {getattr(scalar, 'shape', type(scalar).__name__)}: `*` scales by a "
-                "number; use `@` for a product, or `.to_dense()` for an elementwise one."
+                f"A matrix times {getattr(scalar, 'shape', type(scalar).__name__)}: `*` scales by "
+                "a number; use `@` for a product, or `.to_dense()` for an elementwise one."
             )
         return _combinator("Scaled").of(self, scalar)
 

@@ -1,5 +1,6 @@
 """Matrices side by side, such as one for each gate of a recurrent layer."""
 
+import functools
 from typing import Any
 
 import jax
@@ -32,7 +33,8 @@ class ColumnBlocks(Matrix):
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         ends = np.cumsum([b.shape[1] for b in self.blocks])[:-1]
         parts = jnp.split(x, ends, axis=-1)
-        return sum(b.rmatmul_transposed(p) for b, p in zip(self.blocks, parts, strict=True))  # type: ignore[return-value]
+        pairs = zip(self.blocks, parts, strict=True)
+        return functools.reduce(jnp.add, (b.rmatmul_transposed(p) for b, p in pairs))
 
     def take(self, rows: jax.Array) -> jax.Array:
         return jnp.concatenate([b.take(rows) for b in self.blocks], axis=-1)
@@ -74,7 +76,9 @@ class PerGate(Spec):
     def sized(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> "PerGate":
         return PerGate(self.inner.sized(self._gate_shape(shape), dtype), self.gates)
 
-    def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> ColumnBlocks:
+    def init(
+        self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32
+    ) -> ColumnBlocks:
         gate, keys = self._gate_shape(shape), jax.random.split(key, self.gates)
         return ColumnBlocks(tuple(self.inner.init(k, gate, dtype) for k in keys))
 

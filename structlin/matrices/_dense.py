@@ -25,7 +25,8 @@ class Dense(Matrix):
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.values.shape[-2:]
+        m, n = self.values.shape[-2:]
+        return m, n
 
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return x @ self.values

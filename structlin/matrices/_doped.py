@@ -17,23 +17,24 @@ __all__ = ["Doped", "DopedKron"]
 
 
 class Doped(Spec):
-    """Asks for a structured matrix plus a sparse co-matrix in which a few weights leave the structure.
+    """Asks for a structured matrix plus a sparse co-matrix for the few weights that break it.
 
     Attributes:
         host: How the structured part is made; its size is its own.
         density: The share of each column's entries that the co-matrix keeps, in (0, 1].
-        compression: Dense bytes over packed bytes of both parts, indices counted: the co-matrix takes
-            what the host leaves; 10 if neither is given.
-        anneal: Whether the co-matrix starts with all entries, for `structlin.train.sparsify` to prune
-            to ``density`` while the model trains: `fit` is then exact. Otherwise it starts pruned.
+        compression: Dense bytes over packed bytes of both parts, indices counted: the co-matrix
+            takes what the host leaves; 10 if neither is given.
+        anneal: Whether the co-matrix starts with all entries, for `structlin.train.sparsify` to
+            prune to ``density`` while the model trains: `fit` is then exact. Otherwise it starts
+            pruned.
 
     Raises:
         ValueError: Both sizes are given, or one that makes no sense.
 
     Reference:
-        Thakker et al. (2021), "Doped structures for recurrent neural networks", eq. 1, for any host.
-        There all entries of the co-matrix compete; here those of a column do, so that packing needs
-        no padding.
+        Thakker et al. (2021), "Doped structures for recurrent neural networks", eq. 1, for any
+        host. There all entries of the co-matrix compete; here those of a column do, so that packing
+        needs no padding.
     """
 
     size_field = "density"
@@ -72,7 +73,7 @@ class Doped(Spec):
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Sum:
         dense = check_fit(self, dense)
-        size = self.sized(dense.shape, dense.dtype)
+        size = self.sized_for(dense)
         density = size.density or 1.0
         if self.anneal:
             structured = size.host.fit(dense, weights)
@@ -108,15 +109,19 @@ class DopedKron(Spec):
     anneal: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shapes", self._doped().host.shapes)  # type: ignore[attr-defined]
+        object.__setattr__(self, "shapes", self._host().shapes)
         object.__setattr__(self, "compression", self._doped().compression)
 
+    def _host(self) -> Kron:
+        return Kron(shapes=self.shapes)
+
     def _doped(self) -> Doped:
-        return Doped(Kron(shapes=self.shapes), self.density, self.compression, self.anneal)
+        return Doped(self._host(), self.density, self.compression, self.anneal)
 
     def sized(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> "DopedKron":
-        size = self._doped().sized(shape, dtype)
-        return DopedKron(density=size.density, shapes=size.host.shapes, anneal=self.anneal)  # type: ignore[attr-defined]
+        density = self._doped().sized(shape, dtype).density
+        shapes = self._host().sized(shape, dtype).shapes
+        return DopedKron(density=density, shapes=shapes, anneal=self.anneal)
 
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Sum:
         return self._doped().init(key, shape, dtype)

@@ -1,7 +1,8 @@
 """Hybrid matrix decomposition: dense columns beside rank-one blocks.
 
-``W = [A | c_1 b_1^T | ... | c_K b_K^T]``: the rich columns ``A`` are unconstrained and every other column
-is a multiple of its block's ``c_k``. A product is two dense ones and a scaling, with no index.
+``W = [A | c_1 b_1^T | ... | c_K b_K^T]``: the rich columns ``A`` are unconstrained and every other
+column is a multiple of its block's ``c_k``. A product is two dense ones and a scaling, with no
+index.
 """
 
 from typing import Any
@@ -54,7 +55,9 @@ class HMD(Matrix):
         return x[..., :j] @ self.rich.T + sums @ self.left.T
 
     def take(self, rows: jax.Array) -> jax.Array:
-        return jnp.concatenate([self.rich[rows], self._spread(self.left[rows]) * self.right], axis=-1)
+        return jnp.concatenate(
+            [self.rich[rows], self._spread(self.left[rows]) * self.right], axis=-1
+        )
 
     def transpose(self) -> Matrix:
         return Transposed(self)
@@ -70,20 +73,21 @@ class HMD(Matrix):
 class HMDSpec(Spec):
     """Asks for dense columns beside rank-one blocks.
 
-    On the stacked kernel of a recurrent layer the dense columns would all fall to the first gate: wrap
-    this spec in `PerGate`.
+    On the stacked kernel of a recurrent layer the dense columns would all fall to the first gate:
+    wrap this spec in `PerGate`.
 
     Attributes:
         dense_columns: How many of the first columns are dense.
-        compression: Dense bytes over stored bytes to reach: the most dense columns within the budget.
+        compression: Dense bytes over stored bytes to reach: the most dense columns within the
+            budget.
         rank_blocks: How many rank-one blocks share the other columns.
 
     Raises:
         ValueError: Not exactly one size is given.
 
     Reference:
-        Thakker et al. (2019), "Run-time efficient RNN compression for inference on edge devices", with
-        rows of ``y = W x`` as columns of ``x @ W``; there one rank-one block.
+        Thakker et al. (2019), "Run-time efficient RNN compression for inference on edge devices",
+        with rows of ``y = W x`` as columns of ``x @ W``; there one rank-one block.
     """
 
     size_field = "dense_columns"
@@ -127,5 +131,5 @@ class HMDSpec(Spec):
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> HMD:
         dense = check_fit(self, dense)
-        size = self.sized(dense.shape, dense.dtype)
+        size = self.sized_for(dense)
         return HMD(*decompose.hmd(dense, size.dense_columns or 0, self.rank_blocks, weights))

@@ -1,7 +1,7 @@
 """Kronecker products ``W = F_1 (x) F_2 (x) ... (x) F_k``.
 
-A row of ``prod(m_i)`` numbers is folded into a ``k``-way array and each factor is contracted against
-its own axis, in the order that takes the fewest operations.
+A row of ``prod(m_i)`` numbers is folded into a ``k``-way array and each factor is contracted
+against its own axis, in the order that takes the fewest operations.
 """
 
 import functools
@@ -30,7 +30,7 @@ class Kronecker(Matrix):
 
     @property
     def _shapes(self) -> Shapes:
-        return tuple(f.shape[-2:] for f in self.factors)
+        return tuple((f.shape[-2], f.shape[-1]) for f in self.factors)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,9 +72,9 @@ class Kronecker(Matrix):
 class Kron(Spec):
     """Asks for a Kronecker product.
 
-    With no size it is the smallest one of full rank; the shapes ``(m_i, n_i)`` are of full rank when
-    ``prod(min(m_i, n_i)) == min(m, n)``. With ``compression`` it is the largest of full rank within
-    the budget, and with ``shapes`` exactly what they say.
+    With no size it is the smallest one of full rank; the shapes ``(m_i, n_i)`` are of full rank
+    when ``prod(min(m_i, n_i)) == min(m, n)``. With ``compression`` it is the largest of full rank
+    within the budget, and with ``shapes`` exactly what they say.
 
     Attributes:
         compression: Dense bytes over stored bytes to reach.
@@ -85,9 +85,9 @@ class Kron(Spec):
         ValueError: Both sizes are given, or one that makes no sense.
 
     Reference:
-        Thakker et al. (2019), "Compressing RNNs for IoT devices by 15-38x using Kronecker products".
-        There the prime factors of the two sides are merged and paired in opposite order, which gives
-        up rank; here every split is tried and full rank is kept.
+        Thakker et al. (2019), "Compressing RNNs for IoT devices by 15-38x using Kronecker
+        products". There the prime factors of the two sides are merged and paired in opposite order,
+        which gives up rank; here every split is tried and full rank is kept.
     """
 
     size_field = "shapes"
@@ -113,8 +113,8 @@ class Kron(Spec):
             if (rows, cols) != tuple(shape):
                 raise ValueError(
                     f"Kron shapes {self.shapes} make a {rows} x {cols} matrix; a "
-                    f"{shape[0]} x {shape[1]} one is needed: their rows must multiply to {shape[0]} "
-                    f"and their columns to {shape[1]}."
+                    f"{shape[0]} x {shape[1]} one is needed: their rows must multiply to "
+                    f"{shape[0]} and their columns to {shape[1]}."
                 )
             return self
         itemsize = jnp.dtype(dtype).itemsize
@@ -141,7 +141,7 @@ class Kron(Spec):
                 "Kron.fit takes no row weights: the nearest Kronecker product has a closed form "
                 "only without them. Fit LowRank or HMD with weights, or drop them."
             )
-        shapes = self.sized(dense.shape, dense.dtype).shapes or ()
+        shapes = self.sized_for(dense).shapes or ()
         return Kronecker(decompose.nearest_kronecker(dense, shapes))
 
 

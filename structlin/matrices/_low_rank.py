@@ -90,5 +90,5 @@ class LowRankSpec(Spec):
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> LowRank:
         dense = check_fit(self, dense)
-        rank = self.sized(dense.shape, dense.dtype).rank
+        rank = self.sized_for(dense).rank
         return LowRank(*decompose.truncated_svd(dense, rank or 0, weights))

@@ -1,10 +1,12 @@
 """The training form of a sparse matrix: dense values whose pruned entries are exactly zero."""
 
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from structlin.matrices._base import Matrix, static
 from structlin.matrices._sparse import Sparse, index_dtype
@@ -15,8 +17,8 @@ __all__ = ["Masked"]
 class Masked(Matrix):
     """Dense values, most of which training brings to exactly zero.
 
-    There is no mask to multiply by: `structlin.train.sparsify` leaves exact zeros, and `pack` stores
-    the rest.
+    There is no mask to multiply by: `structlin.train.sparsify` leaves exact zeros, and `pack`
+    stores the rest.
 
     Attributes:
         values: ``(m, n)``.
@@ -30,7 +32,8 @@ class Masked(Matrix):
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.values.shape[-2:]
+        m, n = self.values.shape[-2:]
+        return m, n
 
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return x @ self.values
@@ -61,7 +64,7 @@ class Masked(Matrix):
         if isinstance(self.values, jax.ShapeDtypeStruct):  # only the size is asked for
             slots = max(1, round(self.density * m))
             return Sparse(_like(self.values, (slots, n)), _like(index_dtype(m), (slots, n)), m)
-        if isinstance(self.values, jax.core.Tracer):
+        if isinstance(self.values, Tracer):
             raise TypeError(
                 "pack counts exact zeros, which a traced matrix does not have: call it outside jit."
             )
@@ -86,5 +89,5 @@ class Masked(Matrix):
         )
 
 
-def _like(dtype: object, shape: tuple[int, int]) -> jax.ShapeDtypeStruct:
+def _like(dtype: Any, shape: tuple[int, int]) -> Any:
     return jax.ShapeDtypeStruct(shape, getattr(dtype, "dtype", dtype))

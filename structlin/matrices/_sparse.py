@@ -21,8 +21,8 @@ class Sparse(Matrix):
 
     Attributes:
         values: ``(k, n)``: the entries; a padded slot holds zero.
-        indices: The row of each entry, ``(k, n)``, unsigned and below ``rows``; a padded slot names a
-            row that its column does not use.
+        indices: The row of each entry, ``(k, n)``, unsigned and below ``rows``; a padded slot names
+            a row that its column does not use.
         rows: ``m``.
     """
 

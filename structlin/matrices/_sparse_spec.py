@@ -14,7 +14,7 @@ __all__ = ["SparseSpec", "slot_bytes"]
 
 
 def slot_bytes(shape: tuple[int, int], dtype: Any) -> int:
-    """What one more entry in every column adds to a packed matrix of ``shape``: values and indices."""
+    """What one more entry in every column adds to a packed matrix, values and indices."""
     m, n = shape
     return n * (jnp.dtype(dtype).itemsize + index_dtype(m).itemsize)
 
@@ -30,17 +30,18 @@ class SparseSpec(Spec):
 
     Attributes:
         density: The share of each column's entries to keep, in (0, 1].
-        compression: Dense bytes over packed bytes to reach, indices counted; 10 if neither is given.
-        anneal: Whether `init` and `fit` leave all entries in place, for `structlin.train.sparsify` to
-            prune to ``density`` while the model trains. Otherwise they prune at once: `fit` by
+        compression: Dense bytes over packed bytes to reach, indices counted; 10 if neither is
+            given.
+        anneal: Whether `init` and `fit` leave all entries in place, for `structlin.train.sparsify`
+            to prune to ``density`` while the model trains. Otherwise they prune at once: `fit` by
             magnitude, `init` at random.
 
     Raises:
         ValueError: Both sizes are given, or one that makes no sense.
 
     Reference:
-        Zhu and Gupta (2017), "To prune, or not to prune". There all entries of a tensor compete; here
-        those of a column do, so that packing needs no padding.
+        Zhu and Gupta (2017), "To prune, or not to prune". There all entries of a tensor compete;
+        here those of a column do, so that packing needs no padding.
     """
 
     size_field = "density"
@@ -78,7 +79,7 @@ class SparseSpec(Spec):
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Masked:
         dense = check_fit(self, dense)
-        density = self.sized(dense.shape, dense.dtype).density or 1.0
+        density = self.sized_for(dense).density or 1.0
         if self.anneal:
             return Masked(dense, density)
         score = dense if weights is None else dense * jnp.sqrt(weights)[:, None].astype(dense.dtype)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from structlin.matrices._base import Matrix
 from structlin.matrices._cost import Cost
@@ -27,6 +28,8 @@ class Spec(abc.ABC):
     field of a layer and a line of JSON.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # of each subclass
+
     size_field: ClassVar[str] = ""
     """The field that sets the size when ``compression`` does not; empty if there is none."""
 
@@ -41,8 +44,9 @@ class Spec(abc.ABC):
         return cls.__name__.removesuffix("Spec")
 
     def __repr__(self) -> str:
-        given = (f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
-        return f"{self.spec_name()}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
+        given = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+        fields = (f"{name}={value!r}" for name, value, default in given if value != default)
+        return f"{self.spec_name()}({', '.join(fields)})"
 
     @abc.abstractmethod
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Matrix:
@@ -73,6 +77,11 @@ class Spec(abc.ABC):
         """The same spec with ``compression`` turned into a size of its own for ``shape``."""
         del shape, dtype
         return self
+
+    def sized_for(self, dense: jax.Array) -> Self:
+        """`sized` for the shape and the dtype of ``dense``."""
+        m, n = dense.shape
+        return self.sized((m, n), dense.dtype)
 
     def cost(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> Cost:
         """What a packed matrix of this kind takes, indices and padding included."""
@@ -107,10 +116,12 @@ def check_fit(spec: Spec, dense: Any) -> jax.Array:
         raise TypeError(f"{name}.fit takes an array, given {dense!r}: call `.to_dense()` first.")
     dense = jnp.asarray(dense)
     if dense.ndim != 2 or 0 in dense.shape:
-        raise ValueError(f"{name}.fit needs a matrix (m, n) with entries; given shape {dense.shape}.")
+        raise ValueError(
+            f"{name}.fit needs a matrix (m, n) with entries; given shape {dense.shape}."
+        )
     if not jnp.issubdtype(dense.dtype, jnp.inexact):
         raise ValueError(f"{name}.fit needs floating point numbers; given {dense.dtype}.")
-    if not isinstance(dense, jax.core.Tracer) and not bool(jnp.isfinite(dense).all()):
+    if not isinstance(dense, Tracer) and not bool(jnp.isfinite(dense).all()):
         raise ValueError(f"{name}.fit was given a matrix that holds NaN or infinity.")
     return dense
 

@@ -1,0 +1,63 @@
+"""The arithmetic of a dense layer on an array or a structured matrix."""
+
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from structlin.matrices import ColumnBlocks, Dense, Matrix
+
+__all__ = ["Kernel", "dense", "promote", "side_by_side"]
+
+Kernel = jax.Array | Matrix
+"""A weight: a dense array or a structured matrix, ``(in, out)`` either way."""
+
+T = TypeVar("T")
+
+
+def dense(
+    inputs: jax.Array, kernel: Kernel, bias: jax.Array | None = None, *, dtype: Any = None
+) -> jax.Array:
+    """``inputs @ kernel + bias``.
+
+    Args:
+        inputs: ``(..., in)``.
+        kernel: ``(in, out)``.
+        bias: ``(out,)``, or ``None``.
+        dtype: The dtype to compute in; by default the one that all of them promote to.
+
+    Returns:
+        ``(..., out)`` in that dtype.
+    """
+    inputs, kernel, bias = promote((inputs, kernel, bias), dtype)
+    outputs = inputs @ kernel
+    return outputs if bias is None else outputs + bias
+
+
+def promote(tree: T, dtype: Any = None) -> T:
+    """Casts every floating and complex leaf of ``tree``, and an integer array that stands alone.
+
+    Args:
+        tree: Arrays, matrices and ``None``; the integer indices inside a matrix stay as they are.
+        dtype: What to cast to; by default the dtype that all castable leaves promote to, at least a
+            floating one.
+    """
+    nodes = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Matrix))
+    dtypes = [x.dtype if isinstance(x, Matrix) else jnp.result_type(x) for x in nodes]
+    target = jnp.dtype(dtype) if dtype is not None else jnp.result_type(*dtypes)
+    if not jnp.issubdtype(target, jnp.inexact):
+        target = jnp.promote_types(jnp.float32, target)
+
+    def cast(node: Any) -> Any:
+        return node.astype(target) if isinstance(node, Matrix) else jnp.asarray(node, target)
+
+    return jax.tree.map(cast, tree, is_leaf=lambda x: isinstance(x, Matrix))
+
+
+def side_by_side(kernels: list[Kernel]) -> Kernel:
+    """The kernels of several gates as one, ``(in, total out)``: dense if all of them are."""
+    if len(kernels) == 1:
+        return kernels[0]
+    if any(isinstance(k, Matrix) for k in kernels):
+        return ColumnBlocks(tuple(k if isinstance(k, Matrix) else Dense(k) for k in kernels))
+    return jnp.concatenate(kernels, axis=-1)  # type: ignore[arg-type]

@@ -1,0 +1,5 @@
+"""Whole models: their trees packed for inference or formed again as dense arrays."""
+
+from structlin.surgery._pack import densify, pack
+
+__all__ = ["densify", "pack"]
