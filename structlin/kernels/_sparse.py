@@ -73,4 +73,4 @@ def slot_matmul(x: jax.Array, values: jax.Array, indices: jax.Array, rows: int) 
 
 
 def _gather(x: jax.Array, index: jax.Array) -> jax.Array:
-    return x.at[..., index.astype(jnp.int32)].get(mode="promise_in_bounds")
+    return jnp.asarray(x).at[..., index.astype(jnp.int32)].get(mode="promise_in_bounds")

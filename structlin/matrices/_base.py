@@ -102,7 +102,7 @@ class Matrix(abc.ABC):
 
     def take(self, rows: jax.Array) -> jax.Array:
         """The rows at ``rows`` (integers of any shape), ``(*rows.shape, n)``."""
-        return self.rmatmul(jax.nn.one_hot(rows, self.shape[0], dtype=self.dtype))
+        return self.rmatmul(jax.nn.one_hot(_row_numbers(rows), self.shape[0], dtype=self.dtype))
 
     def solve(self, b: jax.Array) -> jax.Array:  # noqa: ARG002 (for those that can)
         """``x`` with ``self @ x == b``, for ``b`` of shape ``(m,)`` or ``(m, k)``."""
@@ -203,7 +203,7 @@ class Matrix(abc.ABC):
             raise TypeError("A matrix is indexed by rows; take columns from `W.T`.")
         if isinstance(rows, slice):
             rows = np.arange(self.shape[0])[rows]
-        rows = jnp.asarray(rows)
+        rows = _row_numbers(rows)
         return self.take(jnp.where(rows < 0, rows + self.shape[0], rows))
 
     def __len__(self) -> int:
@@ -234,6 +234,17 @@ def _combinator(name: str) -> Any:
 
 def _is_inexact(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def _row_numbers(rows: Any) -> jax.Array:
+    rows = jnp.asarray(rows)
+    if not jnp.issubdtype(rows.dtype, jnp.integer):
+        raise TypeError(
+            f"Rows are picked by integers; given {rows.dtype}. For a boolean mask, give "
+            "`numpy.flatnonzero(mask)`."
+        )
+    # Bytes may number the rows of a table that has more of them than a byte can count.
+    return rows.astype(jnp.int32) if rows.dtype.itemsize < 4 else rows
 
 
 def _operand(x: Any) -> jax.Array:

@@ -32,7 +32,7 @@ class Dense(Matrix):
         return x @ self.values
 
     def take(self, rows: jax.Array) -> jax.Array:
-        return self.values[rows]
+        return jnp.asarray(self.values)[rows]
 
     def transpose(self) -> "Dense":
         return Dense(self.values.T)

@@ -25,9 +25,6 @@ class Diagonal(Matrix):
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return x * self.values
 
-    def take(self, rows: jax.Array) -> jax.Array:
-        return jax.nn.one_hot(rows, len(self), dtype=self.dtype) * self.values
-
     def transpose(self) -> "Diagonal":
         return self
 

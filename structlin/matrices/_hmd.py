@@ -55,9 +55,8 @@ class HMD(Matrix):
         return x[..., :j] @ self.rich.T + sums @ self.left.T
 
     def take(self, rows: jax.Array) -> jax.Array:
-        return jnp.concatenate(
-            [self.rich[rows], self._spread(self.left[rows]) * self.right], axis=-1
-        )
+        rich, left = jnp.asarray(self.rich)[rows], jnp.asarray(self.left)[rows]
+        return jnp.concatenate([rich, self._spread(left) * self.right], axis=-1)
 
     def transpose(self) -> Matrix:
         return Transposed(self)

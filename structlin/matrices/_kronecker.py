@@ -41,7 +41,7 @@ class Kronecker(Matrix):
 
     def take(self, rows: jax.Array) -> jax.Array:
         index = jnp.unravel_index(rows, [m for m, _ in self._shapes])
-        picked = (f[i] for f, i in zip(self.factors, index, strict=True))
+        picked = (jnp.asarray(f)[i] for f, i in zip(self.factors, index, strict=True))
         return functools.reduce(_outer_rows, picked)
 
     def transpose(self) -> "Kronecker":

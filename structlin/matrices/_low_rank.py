@@ -31,7 +31,7 @@ class LowRank(Matrix):
         return (x @ self.left) @ self.right
 
     def take(self, rows: jax.Array) -> jax.Array:
-        return self.left[rows] @ self.right
+        return jnp.asarray(self.left)[rows] @ self.right
 
     def transpose(self) -> "LowRank":
         return LowRank(self.right.T, self.left.T)

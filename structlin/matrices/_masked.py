@@ -39,7 +39,7 @@ class Masked(Matrix):
         return x @ self.values
 
     def take(self, rows: jax.Array) -> jax.Array:
-        return self.values[rows]
+        return jnp.asarray(self.values)[rows]
 
     def transpose(self) -> "Masked":
         return Masked(self.values.T, 1.0)

@@ -1,0 +1,181 @@
+"""Small instances of every structure and every spec, for the tests that run over all of them.
+
+A new structure adds one line to ``CASES`` and its spec one to ``SPEC_CASES``. The last case of a
+structure is the large one: big enough for a test to tell a dense intermediate from its own numbers.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from structlin import matrices as ms
+from structlin import specs
+
+Factory = Callable[[jax.Array, Any], ms.Matrix]
+
+
+class Draw:
+    """Normal numbers of a dtype from a random key, without compiling anything."""
+
+    def __init__(self, key: jax.Array, dtype: Any) -> None:
+        self.rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        self.dtype = jnp.dtype(dtype)
+
+    def __call__(self, *shape: int) -> jax.Array:
+        """Normal numbers of ``shape``."""
+        values = self.rng.normal(size=shape)
+        if jnp.issubdtype(self.dtype, jnp.complexfloating):
+            values = values + 1j * self.rng.normal(size=shape)
+        return jnp.asarray(values.astype(self.dtype))
+
+    def rows(self, slots: int, m: int, n: int) -> jax.Array:
+        """For each of ``n`` columns ``slots`` different rows below ``m``, ``(slots, n)``."""
+        order = np.argsort(self.rng.random((m, n)), axis=0)[:slots]
+        return jnp.asarray(order.astype(np.min_scalar_type(m - 1)))
+
+    def support(self, m: int, n: int, slots: int) -> jax.Array:
+        """Values ``(m, n)`` with ``slots`` nonzeros in each column."""
+        order = np.argsort(np.argsort(self.rng.random((m, n)), axis=0), axis=0)
+        return jnp.asarray(np.where(order < slots, self(m, n), 0).astype(self.dtype))
+
+
+def drawn(build: Callable[..., ms.Matrix]) -> Callable[..., Factory]:
+    """From ``build(draw, *sizes)`` a function of the sizes that returns a factory."""
+    return lambda *sizes: lambda key, dtype: build(Draw(key, dtype), *sizes)
+
+
+dense = drawn(lambda d, m, n: ms.Dense(d(m, n)))
+diagonal = drawn(lambda d, n: ms.Diagonal(d(n)))
+kronecker = drawn(lambda d, *shapes: ms.Kronecker(tuple(d(*s) for s in shapes)))
+low_rank = drawn(lambda d, m, r, n: ms.LowRank(d(m, r), d(r, n)))
+hmd = drawn(lambda d, m, n, j, k: ms.HMD(d(m, j), d(m, k), d(n - j)))
+masked = drawn(lambda d, m, n, slots: ms.Masked(d.support(m, n, slots), slots / m))
+sparse = drawn(lambda d, m, n, slots: ms.Sparse(d(slots, n), d.rows(slots, m, n), m))
+
+
+def of(combine: Callable[..., ms.Matrix], *parts: Factory) -> Factory:
+    """A combinator over what the factories ``parts`` make."""
+
+    def factory(key: jax.Array, dtype: Any) -> ms.Matrix:
+        keys = (jax.random.fold_in(key, i) for i in range(len(parts)))
+        return combine(*(part(k, dtype) for part, k in zip(parts, keys, strict=True)))
+
+    return factory
+
+
+def blocks(*parts: Factory) -> Factory:
+    """The parts side by side."""
+    return of(lambda *made: ms.ColumnBlocks(made), *parts)
+
+
+def scaled(part: Factory, scalar: float) -> Factory:
+    """The part times a number."""
+    return of(lambda made: ms.Scaled.of(made, scalar), part)
+
+
+CASES: dict[str, list[Factory]] = {
+    "Dense": [dense(1, 4), dense(4, 1), dense(24, 36)],
+    "Diagonal": [diagonal(1), diagonal(5), diagonal(30)],
+    "Kronecker": [
+        kronecker((1, 5)),
+        kronecker((3, 1), (2, 1)),
+        kronecker((2, 3), (3, 2)),
+        kronecker((2, 1), (1, 3), (2, 2)),
+        kronecker((4, 6), (6, 6)),
+    ],
+    "LowRank": [low_rank(1, 1, 5), low_rank(5, 1, 1), low_rank(24, 3, 36)],
+    "HMD": [hmd(1, 4, 1, 1), hmd(4, 1, 0, 1), hmd(4, 7, 0, 3), hmd(24, 36, 5, 2)],
+    "Masked": [masked(1, 4, 1), masked(4, 1, 2), masked(24, 36, 3)],
+    "Sparse": [sparse(1, 4, 1), sparse(4, 1, 2), sparse(300, 2, 3), sparse(24, 36, 3)],
+    "ColumnBlocks": [
+        blocks(dense(3, 1)),
+        blocks(dense(4, 1), diagonal(4), kronecker((2, 1), (2, 2))),
+        blocks(low_rank(24, 2, 12), hmd(24, 12, 2, 1), sparse(24, 12, 2)),
+    ],
+    "Sum": [
+        of(ms.Sum.of, dense(1, 1), diagonal(1)),
+        of(ms.Sum.of, kronecker((2, 3), (2, 1)), masked(4, 3, 1)),
+        of(ms.Sum.of, sparse(3, 5, 1), sparse(3, 5, 2), low_rank(3, 1, 5)),
+        of(ms.Sum.of, kronecker((4, 6), (6, 6)), sparse(24, 36, 2)),
+    ],
+    "Product": [
+        of(ms.Product.of, dense(1, 3), dense(3, 1)),
+        of(ms.Product.of, diagonal(4), kronecker((2, 2), (2, 2)), dense(4, 4)),
+        of(ms.Product.of, sparse(3, 4, 1), hmd(4, 5, 1, 2)),
+        of(ms.Product.of, low_rank(24, 2, 36), diagonal(36)),
+    ],
+    "Scaled": [
+        scaled(dense(1, 3), 2.0),
+        scaled(diagonal(3), -0.5),
+        scaled(sparse(4, 3, 2), 3.0),
+        scaled(kronecker((4, 6), (6, 6)), 2.5),
+    ],
+    "Transposed": [
+        of(ms.Transposed, hmd(3, 5, 2, 2)),
+        of(ms.Transposed, sparse(5, 3, 2)),
+        of(ms.Transposed, blocks(diagonal(3), dense(3, 2))),
+        of(ms.Transposed, hmd(36, 24, 3, 2)),
+    ],
+}
+"""Structure name -> factories ``(key, dtype) -> Matrix``, the large one last."""
+
+
+SPEC_CASES: dict[str, list[tuple[specs.Spec, tuple[int, int]]]] = {
+    "Dense": [(specs.Dense(), (4, 6)), (specs.Dense(), (1, 3))],
+    "Kron": [
+        (specs.Kron(), (6, 10)),
+        (specs.Kron(), (7, 5)),
+        (specs.Kron(factors=3), (8, 12)),
+        (specs.Kron(compression=2.0), (12, 8)),
+        (specs.Kron(shapes=((2, 1), (3, 4))), (6, 4)),
+    ],
+    "LowRank": [
+        (specs.LowRank(rank=2), (5, 7)),
+        (specs.LowRank(rank=1), (1, 4)),
+        (specs.LowRank(compression=2.0), (12, 8)),
+    ],
+    "HMD": [
+        (specs.HMD(dense_columns=2), (4, 6)),
+        (specs.HMD(dense_columns=0, rank_blocks=3), (6, 5)),
+        (specs.HMD(compression=2.0, rank_blocks=2), (12, 16)),
+    ],
+    "Sparse": [
+        (specs.Sparse(density=0.5), (4, 6)),
+        (specs.Sparse(compression=4.0), (16, 5)),
+        (specs.Sparse(density=0.25, anneal=True), (8, 3)),
+    ],
+    "Doped": [
+        (specs.Doped(specs.LowRank(rank=2), density=0.25), (8, 6)),
+        (specs.Doped(specs.HMD(dense_columns=1), compression=2.0), (16, 12)),
+        (specs.Doped(specs.Kron(), density=0.2, anneal=True), (6, 10)),
+    ],
+    "DopedKron": [
+        (specs.DopedKron(density=0.2), (6, 10)),
+        (specs.DopedKron(compression=3.0), (16, 24)),
+        (specs.DopedKron(density=0.5, shapes=((2, 2), (3, 2))), (6, 4)),
+    ],
+    "PerGate": [
+        (specs.PerGate(specs.LowRank(rank=2)), (5, 12)),
+        (specs.PerGate(specs.DopedKron(density=0.5), gates=3), (4, 12)),
+        (specs.PerGate(specs.HMD(compression=1.5)), (12, 32)),
+    ],
+}
+"""Spec name -> pairs of a spec and a shape that it can make."""
+
+
+def make(name: str, index: int, dtype: Any, seed: int = 0) -> ms.Matrix:
+    """The case ``CASES[name][index]``."""
+    return CASES[name][index](jax.random.key(seed), dtype)
+
+
+ALL = [(name, i) for name, cases in CASES.items() for i in range(len(cases))]
+"""Every case as ``(name, index)``."""
+
+LARGE = [(name, len(cases) - 1) for name, cases in CASES.items()]
+"""The large case of each structure as ``(name, index)``."""
+
+SPECS = [(spec, shape) for cases in SPEC_CASES.values() for spec, shape in cases]
+"""Every spec with its shape."""

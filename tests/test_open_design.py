@@ -1,0 +1,230 @@
+"""One more structure, written outside the library, goes everywhere that the library's own go.
+
+`Circulant` and its spec are all that a newcomer writes; nothing in ``structlin`` knows them.
+"""
+
+import inspect
+import math
+import types
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import test_matrices
+from cases import CASES, Draw
+from flax import serialization
+from numpy.testing import assert_allclose
+
+import structlin as sl
+from structlin import specs
+from structlin.matrices import Matrix, Sparse, Sum
+
+
+class Circulant(Matrix):
+    """A square matrix each of whose rows is the one above it moved on by one.
+
+    Attributes:
+        first: The first row, ``(n,)``: the entry ``i, j`` is ``first[(j - i) % n]``.
+    """
+
+    first: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n = self.first.shape[-1]
+        return n, n
+
+    def rmatmul(self, x: jax.Array) -> jax.Array:
+        return self._filter(x, _spectrum(self.first))
+
+    def take(self, rows: jax.Array) -> jax.Array:
+        rows = jnp.asarray(rows)[..., None]
+        columns = jnp.arange(len(self), dtype=rows.dtype)
+        return jnp.asarray(self.first)[(columns - rows) % len(self)]
+
+    def transpose(self) -> "Circulant":
+        return Circulant(jnp.roll(self.first[::-1], 1))
+
+    def to_dense(self) -> jax.Array:
+        return self.take(jnp.arange(len(self)))
+
+    def flops(self) -> int:
+        n = len(self)
+        return math.ceil(15 * n * math.log2(max(n, 2))) + 6 * n  # three transforms, one product
+
+    def solve(self, b: jax.Array) -> jax.Array:
+        return self._filter(b.T, 1 / _spectrum(self.transpose().first)).T
+
+    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+        eigenvalues = _spectrum(self.first)
+        sizes = jnp.abs(eigenvalues)
+        return _cast(jnp.prod(eigenvalues / sizes), self.dtype), jnp.sum(jnp.log(sizes))
+
+    def _filter(self, x: jax.Array, spectrum: jax.Array) -> jax.Array:
+        return _cast(jnp.fft.ifft(_spectrum(x) * spectrum), jnp.result_type(x, self.dtype))
+
+
+def _spectrum(x: jax.Array) -> jax.Array:
+    wide = jnp.finfo(x.dtype).bits >= 32 if jnp.issubdtype(x.dtype, jnp.inexact) else True
+    return jnp.fft.fft(x if wide else x.astype(jnp.float32))
+
+
+def _cast(x: jax.Array, dtype: Any) -> jax.Array:
+    return (x if jnp.issubdtype(dtype, jnp.complexfloating) else x.real).astype(dtype)
+
+
+class CirculantSpec(specs.Spec):
+    """Asks for a circulant matrix."""
+
+    def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Circulant:
+        n = _side(shape)
+        return Circulant(jax.random.normal(key, (n,), dtype) / jnp.asarray(n**0.5, dtype))
+
+    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Circulant:
+        n = _side(dense.shape)
+        rows = jnp.arange(n)[:, None]
+        diagonals = dense[rows, (rows + jnp.arange(n)) % n]  # the k-th wrapped one in column k
+        return Circulant(jnp.average(diagonals, axis=0, weights=weights))
+
+
+def _side(shape: tuple[int, ...]) -> int:
+    if shape[0] != shape[1]:
+        raise ValueError(f"A circulant matrix is square; {shape} is not.")
+    return shape[0]
+
+
+SIZES = [1, 4, 5, 30]
+
+
+@pytest.fixture
+def circulant_cases(monkeypatch):
+    factories = [lambda key, dtype, n=n: Circulant(Draw(key, dtype)(n)) for n in SIZES]
+    monkeypatch.setitem(CASES, "Circulant", factories)
+
+
+def on_circulant(law):
+    """A copy of a test over the library's structures that runs over ours alone."""
+    names = [p for p in ("name", "index") if p in inspect.signature(law).parameters]
+    ours = [("Circulant", i)[: len(names)] for i in range(len(SIZES) if "index" in names else 1)]
+    copy = types.FunctionType(law.__code__, law.__globals__, law.__name__)
+    settings = pytest.mark.usefixtures("strict_promotion", "circulant_cases")
+    return settings(pytest.mark.parametrize(names, ours)(copy))
+
+
+LAWS = {
+    name: on_circulant(law)
+    for name, law in vars(test_matrices).items()
+    if name.startswith("test_") and "name" in inspect.signature(law).parameters
+}
+globals().update(LAWS)  # collected here under their own names
+
+
+def test_laws_were_found():
+    assert "test_products_equal_dense" in LAWS
+
+
+def layer():
+    model = sl.Dense(12, spec=CirculantSpec())
+    x = jax.random.normal(jax.random.key(0), (4, 12))
+    return model, model.init(jax.random.key(1), x), x
+
+
+def test_entries_by_definition():
+    matrix = Circulant(jnp.array([1.0, 2.0, 3.0]))
+    assert matrix.to_dense().tolist() == [[1, 2, 3], [3, 1, 2], [2, 3, 1]]
+
+
+def test_solve_and_slogdet(rng):
+    matrix = Circulant(jnp.asarray(rng.normal(size=6), jnp.float32))
+    b = rng.normal(size=(6, 2)).astype(np.float32)
+    assert_allclose(matrix @ matrix.solve(b), b, atol=1e-4)
+    for got, want in zip(matrix.slogdet(), np.linalg.slogdet(matrix.to_dense()), strict=True):
+        assert_allclose(got, want, rtol=1e-4)
+
+
+def test_algebra_with_other_structures(rng):
+    matrix = Circulant(jnp.asarray(rng.normal(size=6), jnp.float32))
+    other = specs.Kron().init(jax.random.key(0), (6, 6))
+    x = rng.normal(size=(2, 6)).astype(np.float32)
+    built = 2 * matrix @ other.T + matrix
+    assert_allclose(x @ built, x @ np.asarray(built.to_dense()), rtol=1e-4, atol=1e-5)
+
+
+def test_spec_speaks_json_and_knows_its_cost():
+    spec = specs.Doped(CirculantSpec(), density=0.25)
+    assert specs.from_json(spec.to_json()) == spec
+    assert CirculantSpec().cost((8, 8)).compression == 8
+
+
+def test_fit_is_the_nearest(rng):
+    exact = Circulant(jnp.asarray(rng.normal(size=7), jnp.float32))
+    assert_allclose(CirculantSpec().fit(exact.to_dense()).first, exact.first, rtol=1e-5)
+    dense, weights = rng.normal(size=(7, 7)).astype("f"), rng.random(7).astype("f")
+    fit = CirculantSpec().fit(jnp.asarray(dense), jnp.asarray(weights))
+    basis = np.stack([np.roll(np.eye(7), k, axis=1).ravel() for k in range(7)], axis=1)
+    root = np.repeat(np.sqrt(weights), 7)
+    best = np.linalg.lstsq(root[:, None] * basis, root * dense.ravel(), rcond=None)[0]
+    assert_allclose(fit.first, best, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="square"):
+        CirculantSpec().fit(jnp.ones((2, 3)))
+
+
+def test_layer_trains():
+    model, variables, x = layer()
+    params = variables["params"]
+    assert isinstance(params["kernel"], Circulant)
+    assert_allclose(model.apply(variables, x), x @ params["kernel"].to_dense(), atol=1e-5)
+
+    def loss(params):
+        return jnp.mean((model.apply({"params": params}, x) - 1) ** 2)
+
+    tx = optax.adamw(0.05)
+
+    @jax.jit
+    def step(params, state):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    state, losses = tx.init(params), []
+    for _ in range(50):
+        params, state, value = step(params, state)
+        losses.append(value)
+    assert isinstance(params["kernel"], Circulant)
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_trained_dense_weights_are_fitted_and_run_by_the_same_model():
+    x = jnp.ones((2, 8))
+    trained = nn.Dense(8).init(jax.random.key(0), x)["params"]
+    fitted = {**trained, "kernel": CirculantSpec().fit(trained["kernel"])}
+    want = nn.Dense(8).apply({"params": sl.densify(fitted)}, x)
+    assert_allclose(sl.Dense(8).apply({"params": fitted}, x), want, rtol=1e-5, atol=1e-6)
+
+
+def test_doped_pack_save_load(tmp_path):
+    spec = specs.Doped(CirculantSpec(), density=0.25)
+    model, x = sl.Dense(12, spec=spec), jnp.ones((3, 12))
+    params = model.init(jax.random.key(0), x)["params"]
+    packed = sl.pack(params)
+    assert isinstance(packed["kernel"], Sum)
+    assert [type(t) for t in packed["kernel"].terms] == [Circulant, Sparse]
+    sl.save(tmp_path / "model.slin", packed)
+    loaded = sl.load(tmp_path / "model.slin")
+    assert jax.tree.structure(loaded) == jax.tree.structure(packed)
+    for got, want in zip(jax.tree.leaves(loaded), jax.tree.leaves(packed), strict=True):
+        assert np.array_equal(got, want)
+    want = model.apply({"params": params}, x)
+    assert_allclose(model.apply({"params": loaded}, x), want, rtol=1e-5, atol=1e-6)
+
+
+def test_flax_serialization_after_registering():
+    sl.linen.register_serialization()
+    _, variables, _ = layer()
+    empty = jax.tree.map(jnp.zeros_like, variables)
+    restored = serialization.from_bytes(empty, serialization.to_bytes(variables))
+    assert_allclose(restored["params"]["kernel"].first, variables["params"]["kernel"].first)
