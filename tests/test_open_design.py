@@ -15,13 +15,19 @@ import numpy as np
 import optax
 import pytest
 import test_matrices
-from cases import CASES, Draw
+import test_matrices_cost
+import test_matrices_operators
+import test_matrices_solve
+import test_matrices_transforms
+import test_tree
+from cases import CASES, LARGE, Draw
 from flax import serialization
 from numpy.testing import assert_allclose
 
 import structlin as sl
 from structlin import specs
-from structlin.matrices import Matrix, Sparse, Sum
+from structlin.matrices import REGISTRY, Matrix, Sparse, Sum
+from structlin.specs import SPECS
 
 
 class Circulant(Matrix):
@@ -97,34 +103,58 @@ def _side(shape: tuple[int, ...]) -> int:
     return shape[0]
 
 
+# Defined means registered. The other tests count the library's own structures, so that these two
+# are known only while the tests of this file run.
+del REGISTRY["Circulant"], SPECS["Circulant"]
+
+LAWS = [
+    test_matrices,
+    test_matrices_cost,
+    test_matrices_operators,
+    test_matrices_solve,
+    test_matrices_transforms,
+    test_tree,
+]
 SIZES = [1, 4, 5, 30]
 
 
-@pytest.fixture
-def circulant_cases(monkeypatch):
-    factories = [lambda key, dtype, n=n: Circulant(Draw(key, dtype)(n)) for n in SIZES]
-    monkeypatch.setitem(CASES, "Circulant", factories)
+def circulant(n):
+    return lambda key, dtype: Circulant(Draw(key, dtype)(n))
 
 
-def on_circulant(law):
-    """A copy of a test over the library's structures that runs over ours alone."""
-    names = [p for p in ("name", "index") if p in inspect.signature(law).parameters]
-    ours = [("Circulant", i)[: len(names)] for i in range(len(SIZES) if "index" in names else 1)]
-    copy = types.FunctionType(law.__code__, law.__globals__, law.__name__)
-    settings = pytest.mark.usefixtures("strict_promotion", "circulant_cases")
-    return settings(pytest.mark.parametrize(names, ours)(copy))
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    monkeypatch.setitem(REGISTRY, "Circulant", Circulant)
+    monkeypatch.setitem(SPECS, "Circulant", CirculantSpec)
+    monkeypatch.setitem(CASES, "Circulant", [circulant(n) for n in SIZES])
+    monkeypatch.setitem(test_matrices_solve.SOLVABLE, "Circulant", circulant(5))
 
 
-LAWS = {
-    name: on_circulant(law)
-    for name, law in vars(test_matrices).items()
-    if name.startswith("test_") and "name" in inspect.signature(law).parameters
-}
-globals().update(LAWS)  # collected here under their own names
+def ours(mark):
+    """A test's mark with the library's structures replaced by ours."""
+    names, values = mark.args if mark.name == "parametrize" else ((), ())
+    if "index" in names:
+        indices = [len(SIZES) - 1] if values is LARGE else range(len(SIZES))
+        return pytest.mark.parametrize(names, [("Circulant", i) for i in indices]).mark
+    return pytest.mark.parametrize("name", ["Circulant"]).mark if "name" in names else mark
+
+
+def laws(module):
+    """Copies of a module's tests over every structure, to be collected here under their names."""
+    shared = [module.pytestmark.mark] if hasattr(module, "pytestmark") else []
+    for name, law in vars(module).items():
+        if name.startswith("test_") and "name" in inspect.signature(law).parameters:
+            copy = types.FunctionType(law.__code__, law.__globals__, name)
+            vars(copy)["pytestmark"] = [ours(mark) for mark in [*shared, *law.pytestmark]]
+            yield name, copy
+
+
+for module in LAWS:
+    globals().update(laws(module))
 
 
 def test_laws_were_found():
-    assert "test_products_equal_dense" in LAWS
+    assert {"test_nothing_becomes_dense", "test_pickle_round_trip"} < set(globals())
 
 
 def layer():

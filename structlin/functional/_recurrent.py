@@ -121,9 +121,8 @@ def lstm_sequence(
         The last ``(c, h)``, and ``h`` at every step, ``(time, ..., h)``.
     """
     inputs, kernel = promote((inputs, weights.input), dtype)
-    h, recurrent, bias = promote((carry[1], weights.recurrent, weights.bias), dtype)
-    projected = inputs @ kernel
-    return _recurrence(gate_fn, activation_fn, recurrent, bias, projected, (carry[0], h))
+    _, recurrent, bias = promote((carry[1], weights.recurrent, weights.bias), dtype)
+    return _recurrence(gate_fn, activation_fn, recurrent, bias, inputs @ kernel, carry)
 
 
 def _gates(gate_fn: Activation, activation_fn: Activation, z: jax.Array, c: jax.Array) -> Carry:
@@ -132,10 +131,15 @@ def _gates(gate_fn: Activation, activation_fn: Activation, z: jax.Array, c: jax.
     return c, gate_fn(o) * activation_fn(c)
 
 
+def _affine(h: jax.Array, recurrent: Kernel, bias: jax.Array) -> jax.Array:
+    return h.astype(bias.dtype) @ recurrent + bias
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _recurrence(gate_fn, activation_fn, recurrent, bias, projected, carry):
     def step(carry: Carry, x: jax.Array):
-        c, h = _gates(gate_fn, activation_fn, carry[1] @ recurrent + bias + x, carry[0])
+        z = _affine(carry[1], recurrent, bias) + x
+        c, h = _gates(gate_fn, activation_fn, z, carry[0])
         return (c, h), h
 
     return jax.lax.scan(step, carry, projected)
@@ -143,16 +147,16 @@ def _recurrence(gate_fn, activation_fn, recurrent, bias, projected, carry):
 
 def _recurrence_forward(gate_fn, activation_fn, recurrent, bias, projected, carry):
     def step(carry: Carry, x: jax.Array):
-        z = carry[1] @ recurrent + bias + x
+        z = _affine(carry[1], recurrent, bias) + x
         c, h = _gates(gate_fn, activation_fn, z, carry[0])
         return (c, h), (*carry, z, h)
 
     last, (cells, hiddens, z, outputs) = jax.lax.scan(step, carry, projected)
-    return (last, outputs), (recurrent, bias, cells, hiddens, z)
+    return (last, outputs), (recurrent, bias, projected[:0], cells, hiddens, z)
 
 
 def _recurrence_backward(gate_fn, activation_fn, residuals, cotangents):
-    recurrent, bias, cells, hiddens, z = residuals
+    recurrent, bias, projected, cells, hiddens, z = residuals
     dlast, doutputs = cotangents
     gates = functools.partial(_gates, gate_fn, activation_fn)
     adjoint = recurrent.T  # prepared once, not at every step
@@ -162,12 +166,13 @@ def _recurrence_backward(gate_fn, activation_fn, residuals, cotangents):
         doutput, cell, z = saved
         _, pull = jax.vjp(gates, z, cell)
         dz, dc = pull((dc, dh + doutput))
-        return (dc, dz @ adjoint), dz
+        dh = dz.astype(bias.dtype) @ adjoint
+        return (dc, dh.astype(hiddens.dtype)), dz
 
     dcarry, dz = jax.lax.scan(step, dlast, (doutputs, cells, z), reverse=True)
-    _, pull = jax.vjp(lambda weight: _rows(hiddens) @ weight, recurrent)
-    drecurrent = pull(_rows(dz))[0]
-    return drecurrent, _rows(dz).sum(0).astype(bias.dtype), dz, dcarry
+    _, pull = jax.vjp(lambda w, b: _affine(_rows(hiddens), w, b), recurrent, bias)
+    drecurrent, dbias = pull(_rows(dz).astype(bias.dtype))
+    return drecurrent, dbias, dz.astype(projected.dtype), dcarry
 
 
 def _rows(x: jax.Array) -> jax.Array:

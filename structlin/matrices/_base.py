@@ -223,8 +223,17 @@ class Matrix(abc.ABC):
             (m, n), cost = self.shape, self.cost()
             return f"{name}({m}x{n}, {self.dtype}, {cost.params:,} params, {cost.bytes:,} bytes)"
         except Exception:  # a tree of shapes, specs or None has no cost; it still prints
-            parts = (f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self))
+            parts = (f"{f.name}={_brief(getattr(self, f.name))}" for f in dataclasses.fields(self))
             return f"{name}({', '.join(parts)})"
+
+
+def _brief(value: Any) -> str:
+    """``value`` on one line; of an array its dtype and shape."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_brief, value))})"
+    if isinstance(value, jax.Array | np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    return repr(value)
 
 
 def _combinator(name: str) -> Any:

@@ -83,7 +83,7 @@ class PerGate(Spec):
         return ColumnBlocks(tuple(self.inner.init(k, gate, dtype) for k in keys))
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> ColumnBlocks:
-        dense = check_fit(self, dense)
+        dense = check_fit(self, dense, weights)
         self._gate_shape(dense.shape)
         gates = jnp.split(dense, self.gates, axis=1)
         return ColumnBlocks(tuple(self.inner.fit(g, weights) for g in gates))

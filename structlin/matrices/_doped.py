@@ -7,13 +7,16 @@ import jax.numpy as jnp
 
 from structlin import decompose
 from structlin.matrices._kronecker import Kron
-from structlin.matrices._kronecker_shapes import Shapes
+from structlin.matrices._kronecker_shapes import Shapes, full_rank_shapes, largest_within
 from structlin.matrices._masked import Masked
 from structlin.matrices._sparse_spec import SparseSpec, check_density, slot_bytes
 from structlin.matrices._spec import Spec, budget, check_fit, check_size, too_small
 from structlin.matrices._sum import Sum
 
 __all__ = ["Doped", "DopedKron"]
+
+HOST_SHARE = 0.1
+"""The share of a doped Kronecker product's bytes that its host may take when it is not told."""
 
 
 class Doped(Spec):
@@ -72,7 +75,7 @@ class Doped(Spec):
         return Sum.of(size.host.init(host, shape, dtype), small)
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Sum:
-        dense = check_fit(self, dense)
+        dense = check_fit(self, dense, weights)
         size = self.sized_for(dense)
         density = size.density or 1.0
         if self.anneal:
@@ -91,7 +94,8 @@ class DopedKron(Spec):
     Attributes:
         compression: As in `Doped`.
         density: As in `Doped`.
-        shapes: The shapes of the Kronecker factors; the smallest of full rank if not given.
+        shapes: The shapes of the Kronecker factors. If not given, they are the largest of full rank
+            within a tenth of the budget of ``compression``, at least the smallest of full rank.
         anneal: As in `Doped`.
 
     Raises:
@@ -109,22 +113,29 @@ class DopedKron(Spec):
     anneal: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shapes", self._host().shapes)
-        object.__setattr__(self, "compression", self._doped().compression)
+        object.__setattr__(self, "shapes", Kron(shapes=self.shapes).shapes)
+        checked = Doped(Kron(), self.density, self.compression, self.anneal)
+        object.__setattr__(self, "compression", checked.compression)
 
-    def _host(self) -> Kron:
-        return Kron(shapes=self.shapes)
+    def _doped(self, shape: tuple[int, ...], dtype: Any) -> Doped:
+        return Doped(self._host(shape, dtype), self.density, self.compression, self.anneal)
 
-    def _doped(self) -> Doped:
-        return Doped(self._host(), self.density, self.compression, self.anneal)
+    def _host(self, shape: tuple[int, ...], dtype: Any) -> Kron:
+        m, n = shape
+        if self.shapes is not None or self.compression is None:
+            return Kron(shapes=self.shapes).sized((m, n), dtype)
+        most = HOST_SHARE * budget(self, (m, n), dtype) / jnp.dtype(dtype).itemsize
+        choices = full_rank_shapes(m, n, 2)
+        return Kron(shapes=largest_within(choices, most) or choices[0])
 
     def sized(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> "DopedKron":
-        density = self._doped().sized(shape, dtype).density
-        shapes = self._host().sized(shape, dtype).shapes
+        density = self._doped(shape, dtype).sized(shape, dtype).density
+        shapes = self._host(shape, dtype).shapes
         return DopedKron(density=density, shapes=shapes, anneal=self.anneal)
 
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Sum:
-        return self._doped().init(key, shape, dtype)
+        return self._doped(shape, dtype).init(key, shape, dtype)
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Sum:
-        return self._doped().fit(dense, weights)
+        dense = check_fit(self, dense, weights)
+        return self._doped(dense.shape, dense.dtype).fit(dense, weights)

@@ -120,15 +120,11 @@ class HMDSpec(Spec):
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> HMD:
         (m, n), size = shape, self.sized(shape, dtype)
         j = size.dense_columns or 0
-        rich, left, right = jax.random.split(key, 3)
-        draw = jax.nn.initializers.lecun_normal()
-        return HMD(
-            draw(rich, (m, j), dtype),
-            draw(left, (m, self.rank_blocks), dtype),
-            jax.random.normal(right, (n - j,), dtype),
-        )
+        tall, right = jax.random.split(key)
+        drawn = jax.nn.initializers.lecun_normal()(tall, (m, j + self.rank_blocks), dtype)
+        return HMD(drawn[:, :j], drawn[:, j:], jax.random.normal(right, (n - j,), dtype))
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> HMD:
-        dense = check_fit(self, dense)
+        dense = check_fit(self, dense, weights)
         size = self.sized_for(dense)
         return HMD(*decompose.hmd(dense, size.dense_columns or 0, self.rank_blocks, weights))

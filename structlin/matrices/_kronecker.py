@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from structlin import decompose, kernels
 from structlin.matrices._base import Matrix
-from structlin.matrices._kronecker_shapes import Shapes, full_rank_shapes
+from structlin.matrices._kronecker_shapes import Shapes, entries, full_rank_shapes, largest_within
 from structlin.matrices._spec import Spec, budget, check_fit, check_size, too_small
 
 __all__ = ["Kron", "Kronecker"]
@@ -122,11 +122,11 @@ class Kron(Spec):
         if self.compression is None:
             return Kron(shapes=choices[0])
         most = budget(self, shape, dtype) // itemsize
-        within = [c for c in choices if _params(c) <= most]
-        if not within:
+        shapes = largest_within(choices, most)
+        if shapes is None:
             what = f"{choices[0]} of full rank"
-            raise too_small(self, shape, dtype, _params(choices[0]) * itemsize, what)
-        return Kron(shapes=within[-1])
+            raise too_small(self, shape, dtype, entries(choices[0]) * itemsize, what)
+        return Kron(shapes=shapes)
 
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Kronecker:
         shapes = self.sized(shape, dtype).shapes or ()
@@ -143,10 +143,6 @@ class Kron(Spec):
             )
         shapes = self.sized_for(dense).shapes or ()
         return Kronecker(decompose.nearest_kronecker(dense, shapes))
-
-
-def _params(shapes: Shapes) -> int:
-    return sum(m * n for m, n in shapes)
 
 
 def _outer_rows(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 
-__all__ = ["Shapes", "full_rank_shapes"]
+__all__ = ["Shapes", "entries", "full_rank_shapes", "largest_within"]
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -33,6 +33,27 @@ def full_rank_shapes(m: int, n: int, factors: int) -> tuple[Shapes, ...]:
     return tuple(sorted(proper, key=_size_and_spread))
 
 
+def largest_within(choices: tuple[Shapes, ...], most: float) -> Shapes | None:
+    """Of ``choices`` in the order of `full_rank_shapes`, the squarest of the largest within ``most``.
+
+    Args:
+        choices: From `full_rank_shapes`.
+        most: How many entries all factors may have together.
+
+    Returns:
+        The shapes, or ``None`` if even the smallest have more entries.
+    """
+    within = [c for c in choices if entries(c) <= most]
+    if not within:
+        return None
+    return next(c for c in within if entries(c) == entries(within[-1]))
+
+
+def entries(shapes: Shapes) -> int:
+    """How many numbers factors of these shapes hold."""
+    return sum(m * n for m, n in shapes)
+
+
 def _splits(value: int, parts: int) -> list[tuple[int, ...]]:
     """Every ordered way to write ``value`` as a product of ``parts`` divisors."""
     if parts == 1:
@@ -42,4 +63,4 @@ def _splits(value: int, parts: int) -> list[tuple[int, ...]]:
 
 
 def _size_and_spread(shapes: Shapes) -> tuple[int, float]:
-    return sum(m * n for m, n in shapes), sum(abs(math.log(m / n)) for m, n in shapes)
+    return entries(shapes), sum(abs(math.log(m / n)) for m, n in shapes)

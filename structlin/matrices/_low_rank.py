@@ -89,6 +89,6 @@ class LowRankSpec(Spec):
         return LowRank(draw(left, (m, rank), dtype), draw(right, (rank, n), dtype))
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> LowRank:
-        dense = check_fit(self, dense)
+        dense = check_fit(self, dense, weights)
         rank = self.sized_for(dense).rank
         return LowRank(*decompose.truncated_svd(dense, rank or 0, weights))

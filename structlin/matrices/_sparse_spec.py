@@ -78,7 +78,7 @@ class SparseSpec(Spec):
         return Masked(jnp.where(kept, drawn * scale, 0), density)
 
     def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Masked:
-        dense = check_fit(self, dense)
+        dense = check_fit(self, dense, weights)
         density = self.sized_for(dense).density or 1.0
         if self.anneal:
             return Masked(dense, density)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from structlin.matrices._base import Matrix
@@ -97,7 +98,7 @@ def from_json(text: str) -> Spec:
     """The spec that `Spec.to_json` wrote.
 
     Raises:
-        ValueError: ``text`` is not JSON, or names no known spec or field.
+        ValueError: ``text`` is not JSON, names no known spec or field, or leaves one out.
     """
     try:
         record = json.loads(text)
@@ -109,8 +110,8 @@ def from_json(text: str) -> Spec:
     return spec
 
 
-def check_fit(spec: Spec, dense: Any) -> jax.Array:
-    """``dense`` as an array that can be fitted; a clear error otherwise."""
+def check_fit(spec: Spec, dense: Any, weights: Any = None) -> jax.Array:
+    """``dense`` as an array that can be fitted, with ``weights`` if any; a clear error otherwise."""
     name = spec.spec_name()
     if isinstance(dense, Matrix):
         raise TypeError(f"{name}.fit takes an array, given {dense!r}: call `.to_dense()` first.")
@@ -123,7 +124,17 @@ def check_fit(spec: Spec, dense: Any) -> jax.Array:
         raise ValueError(f"{name}.fit needs floating point numbers; given {dense.dtype}.")
     if not isinstance(dense, Tracer) and not bool(jnp.isfinite(dense).all()):
         raise ValueError(f"{name}.fit was given a matrix that holds NaN or infinity.")
+    if weights is not None:
+        _check_weights(name, weights, dense.shape[0])
     return dense
+
+
+def _check_weights(name: str, weights: Any, rows: int) -> None:
+    needs = f"{name}.fit needs one non-negative weight for each of the {rows} rows"
+    if jnp.shape(weights) != (rows,):
+        raise ValueError(f"{needs}; given shape {jnp.shape(weights)}.")
+    if not isinstance(weights, Tracer) and not bool(jnp.all(jnp.asarray(weights) >= 0)):
+        raise ValueError(f"{needs}; given some that are negative or NaN.")
 
 
 def check_size(spec: Any, *, required: bool) -> None:
@@ -147,6 +158,8 @@ def too_small(spec: Any, shape: tuple[int, int], dtype: Any, least: int, what: s
     """The error for a compression out of reach, with the one that is in reach."""
     m, n = shape
     best = math.prod(shape) * jnp.dtype(dtype).itemsize / least
+    scale = 10 ** (3 - math.floor(math.log10(best)))
+    best = math.floor(best * scale) / scale  # four digits, rounded to the side that is in reach
     return ValueError(
         f"{spec} leaves {budget(spec, shape, dtype):,} bytes for a {m} x {n} {jnp.dtype(dtype)} "
         f"matrix; the smallest, {what}, takes {least:,}. Ask for compression={best:.4g} or less."
@@ -157,6 +170,8 @@ def _record(value: Any) -> Any:
     if isinstance(value, Spec):
         fields = {f.name: _record(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"spec": value.spec_name(), **{k: v for k, v in fields.items() if v is not None}}
+    if isinstance(value, np.generic):
+        return value.item()
     return [_record(v) for v in value] if isinstance(value, tuple) else value
 
 
@@ -167,9 +182,12 @@ def _restore(value: Any) -> Any:
         return value
     fields = dict(value)
     name = fields.pop("spec", None)
-    if name not in SPECS:
+    if not isinstance(name, str) or name not in SPECS:
         raise ValueError(f"No spec is named {name!r}. Known specs: {', '.join(sorted(SPECS))}.")
     known = {f.name for f in dataclasses.fields(SPECS[name])}
     if unknown := set(fields) - known:
         raise ValueError(f"{name} has no field {sorted(unknown)}; its fields are {sorted(known)}.")
-    return SPECS[name](**{k: _restore(v) for k, v in fields.items()})
+    try:
+        return SPECS[name](**{k: _restore(v) for k, v in fields.items()})
+    except TypeError as error:
+        raise ValueError(f"No {name} can be made from {fields}: {error}") from None

@@ -1,0 +1,103 @@
+"""Packages import only from those above them, and nothing imports in a circle."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import structlin
+
+ROOT = Path(structlin.__path__[0])
+ORDER = [
+    *["decompose", "kernels", "matrices", "specs", "functional", "linen", "nnx"],
+    *["train", "text", "surgery", "storage", "demo", "cli"],
+]
+WHOLE = ("", "__main__")
+"""Modules that see every package: the top of the library and the way to run it."""
+
+PROGRAMS = ("demo", "cli")
+"""What uses the library as its users do: these may also import its top."""
+
+
+def name_of(path):
+    """The dotted name of a file, ``structlin`` itself being the empty one."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(p): p for p in sorted(ROOT.rglob("*.py"))}
+
+
+def imports(name):
+    """Modules of structlin that the module ``name`` imports, anywhere in it."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            targets = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = ["structlin", *filter(None, package.split("."))]
+                base = ".".join([*above[: len(above) - node.level + 1], *filter(None, [base])])
+            targets = [f"{base}.{a.name}" for a in node.names]
+        else:
+            continue
+        for target in targets:
+            if target.split(".")[0] == "structlin":
+                inner = target.removeprefix("structlin").lstrip(".")
+                while inner and inner not in MODULES:
+                    inner = inner.rpartition(".")[0]
+                yield inner
+
+
+def test_every_package_has_a_place():
+    packages = {name.split(".")[0] for name in MODULES} - set(WHOLE)
+    private = {p for p in packages if p.startswith("_")}
+    unplaced = packages - private - set(ORDER)
+    assert not unplaced, f"give {sorted(unplaced)} a place in ORDER of {__file__}"
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.split(".")[0] in ORDER])
+def test_imports_go_upwards(name):
+    package = name.split(".")[0]
+    allowed = {*ORDER[: ORDER.index(package) + 1], *([""] if package in PROGRAMS else [])}
+    for target in imports(name):
+        other = target.split(".")[0]
+        private = other.startswith("_") and other not in WHOLE
+        assert other in allowed or private, (
+            f"structlin.{name} imports structlin.{target}: {package} may import only from "
+            f"{sorted(allowed)}. Move what it needs upwards, or hand it in as an argument."
+        )
+
+
+def test_nothing_imports_in_a_circle():
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, "a circle of imports: " + " -> ".join([*path, name])
+        if name in done:
+            return
+        path.append(name)
+        for target in imports(name):
+            if target != name and target in MODULES:
+                visit(target)
+        path.pop()
+        done.add(name)
+
+    for name in MODULES:
+        visit(name)
+
+
+def test_the_reader_of_imports_sees_them():
+    assert {"decompose", "matrices._base", "matrices._spec"} <= set(imports("matrices._kronecker"))
+    assert set(imports("matrices._cost")) == set()
+
+
+@pytest.mark.parametrize("name", ["matrices", "specs", "kernels", "decompose"])
+def test_the_core_does_not_load_flax(name):
+    code = f"import sys, structlin.{name}; sys.exit('flax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, check=False)
+    assert done.returncode == 0, f"import structlin.{name} loads flax: import layers on first use"

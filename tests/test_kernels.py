@@ -1,0 +1,139 @@
+"""Kernels on plain arrays: the order of a Kronecker product and products by slots."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from structlin import kernels
+
+SHAPES = [
+    ((2, 3), (3, 2)),
+    ((4, 1), (1, 5)),
+    ((1, 7), (3, 1), (2, 2)),
+    ((8, 2), (2, 8), (3, 3)),
+    ((6, 5),),
+]
+
+
+def step_by_step(shapes, order):
+    """Multiply-adds times two of contracting one folded row axis by axis."""
+    sizes, total = [m for m, _ in shapes], 0
+    for i in order:
+        rest = int(np.prod([s for j, s in enumerate(sizes) if j != i]))
+        total += 2 * rest * shapes[i][0] * shapes[i][1]
+        sizes[i] = shapes[i][1]
+    return total
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_the_order_is_the_cheapest(shapes):
+    costs = {o: step_by_step(shapes, o) for o in itertools.permutations(range(len(shapes)))}
+    assert kernels.kronecker_flops(shapes) == min(costs.values())
+    assert costs[kernels.kronecker_order(shapes)] == min(costs.values())
+
+
+def test_the_order_depends_on_the_shapes():
+    assert kernels.kronecker_order(((4, 1), (1, 5)))[0] == 0
+    assert kernels.kronecker_order(((1, 5), (4, 1)))[0] == 1
+    assert kernels.kronecker_order(((3, 3), (3, 3)))[0] == 1  # a tie: the last first
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_kronecker_rmatmul_equals_kron(shapes, rng):
+    factors = [rng.normal(size=s).astype("f") for s in shapes]
+    dense = np.ones((1, 1))
+    for f in factors:
+        dense = np.kron(dense, f)
+    xs = [rng.normal(size=(*b, len(dense))).astype("f") for b in [(), (1,), (3,), (2, 0), (2, 3)]]
+    results = jax.jit(lambda xs: [kernels.kronecker_rmatmul(x, factors) for x in xs])(xs)
+    for x, y in zip(xs, results, strict=True):
+        assert_allclose(y, x @ dense, rtol=1e-4, atol=1e-5)
+
+
+def slots(rng, k=3, m=5, n=4):
+    """Values, unsigned row numbers with a repeat, and the dense matrix of the two."""
+    values = rng.normal(size=(k, n)).astype("f")
+    indices = rng.integers(0, m, (k, n)).astype(np.uint8)
+    indices[1] = indices[0]
+    dense = np.zeros((m, n), "f")
+    for s, j in itertools.product(range(k), range(n)):
+        dense[indices[s, j], j] += values[s, j]
+    return values, indices, dense
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+def test_slot_products_equal_dense(kind, rng):
+    values, indices, dense = slots(rng)
+    indices = indices.astype(kind)
+    for batch in [(), (2,), (0,)]:
+        x, y = rng.normal(size=(*batch, 5)).astype("f"), rng.normal(size=(*batch, 4)).astype("f")
+        right = kernels.slot_rmatmul(x, values, indices)
+        left = kernels.slot_matmul(y, values, indices, 5)
+        assert_allclose(right, x @ dense, rtol=1e-5, atol=1e-6)
+        assert_allclose(left, y @ dense.T, rtol=1e-5, atol=1e-6)
+
+
+def plain_rmatmul(x, values, indices):
+    """The definition of a product by slots, for JAX to derive."""
+    return jnp.einsum("...kn,kn->...n", x[..., indices.astype(int)], values)
+
+
+@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
+def test_the_written_gradient_equals_the_derived_one(batch, rng, x64):
+    values, indices, _ = slots(rng)
+    x = rng.normal(size=(*batch, 5))
+
+    def loss(rmatmul, x, values):
+        return jnp.sum(jnp.sin(rmatmul(x, values, indices)))
+
+    arguments = x, values.astype(float)
+    got = jax.jit(jax.grad(lambda *a: loss(kernels.slot_rmatmul, *a), (0, 1)))(*arguments)
+    want = jax.jit(jax.grad(lambda *a: loss(plain_rmatmul, *a), (0, 1)))(*arguments)
+    for g, w in zip(got, want, strict=True):
+        assert g.dtype == w.dtype
+        assert_allclose(g, w, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_mixed_precision_keep_each_dtype(rng):
+    values, indices, _ = slots(rng)
+    x = rng.normal(size=(2, 5)).astype(jnp.bfloat16)
+    out = kernels.slot_rmatmul(x, values, indices)
+    assert out.dtype == np.float32
+    dx, dv = jax.grad(lambda *a: jnp.sum(kernels.slot_rmatmul(*a, indices)), (0, 1))(x, values)
+    assert (dx.dtype, dv.dtype) == (jnp.bfloat16, np.float32)
+
+
+def test_slot_gradients_of_integer_rows(rng):
+    values, indices, dense = slots(rng)
+    x = np.arange(10).reshape(2, 5)
+    got = jax.grad(lambda v: jnp.sum(kernels.slot_rmatmul(x, v, indices)))(values)
+    assert_allclose(got, x.sum(0)[indices], rtol=1e-6)
+
+
+def test_slot_products_of_conflicting_shapes_raise(rng):
+    values, indices, _ = slots(rng)
+    with pytest.raises((TypeError, ValueError)):
+        kernels.slot_rmatmul(np.ones(5, "f"), values, indices[:, :2])
+
+
+def test_slot_products_stack_nothing(rng):
+    k, m, n, batch = 7, 5, 4, 2
+    values, indices, _ = slots(rng, k, m, n)
+
+    def sizes(jaxpr):
+        for equation in jaxpr.eqns:
+            yield from (v.aval.size for v in equation.outvars)
+            for inner in equation.params.values():
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from sizes(inner)
+
+    def loss(x, values):
+        return jnp.sum(kernels.slot_rmatmul(x, values, indices) ** 2)
+
+    traced = jax.make_jaxpr(jax.grad(loss, (0, 1)))(np.ones((batch, m), "f"), values)
+    assert max(sizes(traced.jaxpr)) < k * n * batch
