@@ -1,6 +1,7 @@
 """The command line: ``structlin demo`` and ``structlin inspect``."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,16 +84,25 @@ def demo(
         hidden=128 if quick else 256,
     )
     try:
+        if json_file is not None:
+            _check_writable(json_file)  # before the work, not after it
         table = demos.run(settings, Console())
         if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
             json_file.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    except KeyboardInterrupt:
+        raise Failure("interrupted", 130) from None
     except demos.DivergedError as error:
         raise Failure(str(error), 1) from None
     except OSError as error:
         raise Failure(f"cannot write {error.filename or out}: {error.strerror or error}", 1) from None
     except ValueError as error:
         raise Failure(str(error), 2) from None
+
+
+def _check_writable(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise Failure(f"cannot write {file}", 1)
 
 
 def _check_demo(names: tuple[str, ...], compression: float, epochs: float | None, seeds: int) -> None:

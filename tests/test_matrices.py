@@ -37,11 +37,11 @@ def products(w, rows, cols, ids):
     return w.to_dense(), w.T.to_dense(), w.T.T.to_dense(), left, right, [w.take(ids), w[-1], w[1:]]
 
 
-def check_products(matrix, rng, dtype):
+def check_products(matrix, rng, dtype, batches=BATCHES):
     """Every product, transpose and choice of rows equals that of the dense matrix."""
     m, n = matrix.shape
-    rows = [numbers(rng, (*b, m), dtype) for b in BATCHES]
-    cols = [numbers(rng, s, dtype) for s in [(n,), (n, 2), (2, 3, n, 2), (0, n, 1)]]
+    rows = [numbers(rng, (*b, m), dtype) for b in batches]
+    cols = [numbers(rng, s, dtype) for s in [(n,), *((*b, n, 2) for b in batches if b != (3,))]]
     ids = np.array([[0, m - 1], [m // 2, 0]])
     dense, flipped, twice, left, right, taken = products(matrix, rows, cols, ids)
     w = np.asarray(dense)
@@ -67,7 +67,7 @@ def test_products_and_rows_equal_dense(name, index, x64, rng):
 
 @pytest.mark.parametrize(("name", "index"), LARGE)
 def test_products_and_rows_equal_dense_in_single_precision(name, index, rng):
-    check_products(make(name, index, np.float32), rng, np.dtype("float32"))
+    check_products(make(name, index, np.float32), rng, np.dtype("float32"), BATCHES[1:3])
 
 
 @every_structure
@@ -75,7 +75,7 @@ def test_products_of_complex_numbers_equal_dense(name, rng):
     with jax.numpy_dtype_promotion("standard"):
         matrix = make(name, 1, np.complex64)
         assert matrix.dtype == np.complex64
-        check_products(matrix, rng, np.dtype("complex64"))
+        check_products(matrix, rng, np.dtype("complex64"), BATCHES[2:3])
 
 
 @every_structure

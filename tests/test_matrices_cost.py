@@ -10,7 +10,6 @@ from cases import ALL, LARGE, make
 from structlin import matrices as ms
 
 
-
 @pytest.mark.parametrize(("name", "index"), ALL)
 def test_cost_counts_the_leaves(name, index):
     matrix = make(name, index, np.float32)

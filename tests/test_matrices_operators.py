@@ -31,7 +31,16 @@ def test_arithmetic_equals_dense(name):
 
 @pytest.mark.parametrize(
     "two",
-    [2, 2.0, np.float32(2), np.float64(2), np.int64(2), np.array(2.0), jnp.float32(2), jnp.int32(2)],
+    [
+        2,
+        2.0,
+        np.float32(2),
+        np.float64(2),
+        np.int64(2),
+        np.array(2.0),
+        jnp.float32(2),
+        jnp.int32(2),
+    ],
     ids=lambda s: f"{type(s).__name__}-{getattr(s, 'dtype', '')}",
 )
 def test_scalars_of_every_kind_scale_from_both_sides(two):
@@ -110,7 +119,11 @@ def test_scalars_and_arrays_in_the_wrong_place_raise():
     for product in (lambda: matrix @ 2.0, lambda: np.float32(2) @ matrix):
         with pytest.raises(ValueError, match=r"use `\*`"):
             product()
-    for scale in (lambda: matrix * np.ones(3), lambda: np.ones(3) * matrix, lambda: matrix * matrix):
+    for scale in (
+        lambda: matrix * np.ones(3),
+        lambda: np.ones(3) * matrix,
+        lambda: matrix * matrix,
+    ):
         with pytest.raises(TypeError, match="`@` for a product"):
             scale()
     for mixed in (lambda: matrix + 1.0, lambda: 1.0 - matrix, lambda: 1.0 / matrix):

@@ -30,7 +30,7 @@ def digits(number, bases):
 
 
 def kronecker(w):
-    """Entry ``(i, j)`` is the product of each factor's entry at the digits of ``i`` and of ``j``."""
+    """Entry ``(i, j)``: the product of each factor's entry at the digits of ``i`` and ``j``."""
     factors = w.factors
     rows, cols = [f.shape[0] for f in factors], [f.shape[1] for f in factors]
     m, n = int(np.prod(rows)), int(np.prod(cols))

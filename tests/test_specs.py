@@ -15,11 +15,18 @@ from structlin import matrices as ms
 from structlin import specs
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
-every_spec = pytest.mark.parametrize(("spec", "shape"), SPECS, ids=lambda s: str(s).replace(" ", ""))
+every_spec = pytest.mark.parametrize(
+    ("spec", "shape"), SPECS, ids=lambda s: str(s).replace(" ", "")
+)
 
 
-def init(spec, shape, dtype=jnp.float32, seed=0):
-    return jax.jit(lambda key: spec.init(key, shape, dtype))(jax.random.key(seed))
+def key(seed=0):
+    """A random key of the kind that takes XLA the least time to compile."""
+    return jax.random.key(seed, impl="rbg")
+
+
+def init(spec, shape):
+    return jax.jit(lambda key: spec.init(key, shape))(key())
 
 
 @every_spec
@@ -31,7 +38,7 @@ def test_init_has_the_shape_dtype_and_cost_that_it_says(spec, shape):
     if not getattr(spec, "anneal", False):  # an annealed one has all its entries until trained
         assert matrix.pack().cost() == spec.cost(shape)
     assert spec.cost(shape).dense_bytes == 4 * shape[0] * shape[1]
-    half = jax.eval_shape(lambda key: spec.init(key, shape, jnp.bfloat16), jax.random.key(0))
+    half = jax.eval_shape(lambda key: spec.init(key, shape, jnp.bfloat16), key())
     assert half.dtype == jnp.bfloat16
 
 
@@ -41,33 +48,26 @@ def test_sized_is_settled_and_makes_the_same(spec, shape):
     assert sized.sized(shape) == sized
     assert sized.cost(shape) == spec.cost(shape)
     assert getattr(sized, "compression", None) is None
-    made = [jax.eval_shape(lambda k, s=s: s.init(k, shape), jax.random.key(0)) for s in (spec, sized)]
+    made = [jax.eval_shape(lambda k, s=s: s.init(k, shape), key()) for s in (spec, sized)]
     assert jax.tree.structure(made[0]) == jax.tree.structure(made[1])
 
 
 @every_spec
-def test_fit_is_a_matrix_of_the_same_kind(spec, shape, rng):
-    dense = rng.normal(size=shape).astype("f")
+def test_fit_is_a_near_matrix_of_the_same_kind(spec, shape, x64, rng):
+    dense = rng.normal(size=shape)
     fitted = spec.fit(dense)
-    made = jax.eval_shape(lambda k: spec.init(k, shape), jax.random.key(0))
+    made = jax.eval_shape(lambda k: spec.init(k, shape, jnp.float64), key())
     assert jax.tree.structure(fitted) == jax.tree.structure(made)
     assert [x.shape for x in jax.tree.leaves(fitted)] == [x.shape for x in jax.tree.leaves(made)]
-    assert fitted.dtype == np.float32
-    # No worse than answering zero.
-    assert np.linalg.norm(dense - fitted.to_dense()) <= np.linalg.norm(dense) * 1.0001
+    assert fitted.dtype == np.float64
+    again = fitted.to_dense()
+    assert np.linalg.norm(dense - again) <= np.linalg.norm(dense)  # no worse than zero
     if not getattr(spec, "anneal", False):
-        assert fitted.pack().cost() == spec.cost(shape)
-
-
-@every_spec
-def test_fit_recovers_what_init_makes(spec, shape, x64):
-    # A Doped sum is told apart again only approximately; its annealed form is exact.
-    exact = not isinstance(spec, specs.Doped | specs.DopedKron) or spec.anneal
-    if isinstance(spec, specs.PerGate):
-        exact = not isinstance(spec.inner, specs.DopedKron)
-    made = init(spec, shape, jnp.float64).to_dense()
-    error = np.linalg.norm(made - spec.fit(made).to_dense()) / np.linalg.norm(made)
-    assert error < (1e-10 if exact else 0.1)
+        assert fitted.pack().cost() == spec.cost(shape, jnp.float64)
+    # What is exactly of the kind is found again; a sum with a sparse part nearly so.
+    sums = "Doped" in repr(spec) and "anneal" not in repr(spec)
+    error = np.linalg.norm(again - spec.fit(again).to_dense()) / np.linalg.norm(again)
+    assert error < (0.1 if sums else 1e-10)
 
 
 @every_spec
@@ -115,15 +115,15 @@ UNITS = [
 ]
 
 
-@pytest.mark.parametrize("compression", [2, 3.7, 5])
-@pytest.mark.parametrize(("spec", "unit"), UNITS, ids=lambda u: u(2).spec_name() if callable(u) else u)
-def test_compression_is_met_and_nearly_used_up(spec, unit, compression):
-    budget = 4 * M * N / compression
-    stored = spec(compression).cost((M, N)).bytes
-    assert budget - unit < stored <= budget
-    packed = init(spec(compression), (M, N)).pack().cost()
-    assert packed.bytes == stored
-    assert packed.compression >= compression
+@pytest.mark.parametrize(
+    ("spec", "unit"), UNITS, ids=lambda u: u(2).spec_name() if callable(u) else u
+)
+def test_compression_is_met_and_nearly_used_up(spec, unit):
+    for compression in (2, 3.7, 5):
+        budget, cost = 4 * M * N / compression, spec(compression).cost((M, N))
+        assert budget - unit < cost.bytes <= budget
+        assert cost.compression >= compression
+    assert init(spec(compression), (M, N)).pack().cost() == cost
 
 
 @pytest.mark.parametrize("compression", [2, 5, 17])
@@ -133,7 +133,9 @@ def test_kron_takes_the_largest_of_full_rank_within_the_budget(compression):
         4 * (a * b + (M // a) * (N // b))
         for a in range(1, M + 1)
         for b in range(1, N + 1)
-        if M % a == 0 == N % b and min(a, b) * min(M // a, N // b) == M and (a, b) != (1, 1) != (M, N)
+        if M % a == 0 == N % b
+        and min(a, b) * min(M // a, N // b) == M
+        and (a, b) != (1, 1) != (M, N)
     ]
     assert stored.bytes == max(s for s in sizes if s <= 4 * M * N / compression)
 
@@ -184,15 +186,12 @@ def test_impossible_compression_names_the_reachable_one(spec, shape):
     ],
     ids=str,
 )
-def test_init_keeps_the_variance_of_its_input(spec):
+def test_init_keeps_the_variance_of_its_input(spec, rng):
     shape = (48, 64)
 
-    @jax.jit
-    def variance(key):
-        x = jax.random.normal(key, (32, shape[0]))
-        return jnp.mean((x @ spec.init(jax.random.fold_in(key, 1), shape)) ** 2)
-
-    mean = np.mean([variance(jax.random.key(seed)) for seed in range(24)])
+    made = jax.jit(lambda key: spec.init(key, shape).to_dense())
+    x = rng.normal(size=(32, shape[0]))
+    mean = np.mean([np.mean((x @ np.asarray(made(key(seed)))) ** 2) for seed in range(24)])
     assert 1 / 1.5 < mean < 1.5
 
 
@@ -218,7 +217,10 @@ def test_weights_change_which_entries_a_sparse_fit_keeps():
 
 def test_annealed_fits_are_exact_until_pruned(rng):
     dense = rng.normal(size=(8, 6)).astype("f")
-    for spec in (specs.Sparse(density=0.25, anneal=True), specs.DopedKron(density=0.2, anneal=True)):
+    for spec in (
+        specs.Sparse(density=0.25, anneal=True),
+        specs.DopedKron(density=0.2, anneal=True),
+    ):
         assert_allclose(spec.fit(dense).to_dense(), dense, rtol=1e-5, atol=1e-6)
         with pytest.warns(UserWarning, match="were asked for"):
             spec.fit(dense).pack()
@@ -227,7 +229,11 @@ def test_annealed_fits_are_exact_until_pruned(rng):
 def test_fit_of_complex_and_wide_types(rng, x64):
     with jax.numpy_dtype_promotion("standard"):
         dense = rng.normal(size=(6, 4)) + 1j * rng.normal(size=(6, 4))
-        for spec in (specs.Kron(shapes=((6, 4),)), specs.LowRank(rank=4), specs.HMD(dense_columns=3)):
+        for spec in (
+            specs.Kron(shapes=((6, 4),)),
+            specs.LowRank(rank=4),
+            specs.HMD(dense_columns=3),
+        ):
             fitted = spec.fit(dense)
             assert fitted.dtype == np.complex128
             assert_allclose(fitted.to_dense(), dense, rtol=1e-10)

@@ -1,4 +1,4 @@
-"""Matrices as trees: partition and combine, odd leaves, pickles, static fields, and how they print."""
+"""Matrices as trees: partition and combine, odd leaves, pickles, static fields, and printing."""
 
 import dataclasses
 import pickle
@@ -129,7 +129,12 @@ def test_paths_of_a_sum_name_its_structures():
         "/".join(str(getattr(k, "name", getattr(k, "idx", k))) for k in path)
         for path, _ in jax.tree_util.tree_leaves_with_path(twice)
     ]
-    assert paths == ["kronecker/factors/0", "kronecker/factors/1", "sparse/values", "sparse_2/values"]
+    assert paths == [
+        "kronecker/factors/0",
+        "kronecker/factors/1",
+        "sparse/values",
+        "sparse_2/values",
+    ]
 
 
 def test_matrices_are_frozen():

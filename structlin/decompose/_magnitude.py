@@ -23,7 +23,6 @@ def magnitude_mask(dense: jax.Array, density: float | jax.Array, axis: int | Non
     size = jnp.abs(dense)
     if axis is None:
         return magnitude_mask(size.reshape(-1, 1), density).reshape(dense.shape)
-    keep = jnp.round(density * dense.shape[axis]).astype(jnp.int32)
     order = jnp.argsort(-size, axis=axis, stable=True)
     rank = jnp.argsort(order, axis=axis)
-    return rank < keep
+    return rank < jnp.round(density * dense.shape[axis]).astype(rank.dtype)

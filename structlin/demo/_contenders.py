@@ -42,7 +42,7 @@ CONTENDERS = {
     "HMD": Contender(HMD),
     "Kron": Contender(Kron),
     "Sparse": Contender(Sparse, sparse=True),
-    "DopedKron": Contender(DopedKron, sparse=True, dropout=0.1),
+    "DopedKron": Contender(DopedKron, sparse=True, dropout=0.05),
 }
 """By name. HMD is one matrix for each gate, or its dense columns would all fall to the first."""
 

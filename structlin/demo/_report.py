@@ -10,15 +10,23 @@ from structlin.demo._results import STAGES
 
 __all__ = ["draw", "print_table"]
 
+COLUMNS = ("params", "bytes", "x", "xp", "proj.", "tuned", "packed", "reload", "us", "speed")
+
 
 def print_table(console: Console, table: dict[str, Any]) -> None:
     """Prints the table of a `summary`."""
     seeds = max(len(row["seeds"]) for row in table["rows"])
     over = f", mean of {seeds} seeds" if seeds > 1 else ""
-    out = Table(title=f"{table['settings']['text']}: test bits a character{over}")
+    out = Table(
+        title=f"{table['settings']['text']}: test bits a character{over}",
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
     out.add_column("structure")
-    for name in ("params", "bytes", "x bytes", "x params", *STAGES, "us/char", "speed"):
-        out.add_column(name, justify="right")
+    for name in COLUMNS:
+        out.add_column(name, justify="right", no_wrap=True)
     for row in table["rows"]:
         bits = row["bits_per_character"]
         out.add_row(
@@ -29,12 +37,13 @@ def print_table(console: Console, table: dict[str, Any]) -> None:
             f"{row['compression_params']:.1f}",
             *(f"{bits[s]['mean']:.3f}" if s in bits else "-" for s in STAGES),
             _number(row["microseconds_per_character"], "{:.1f}"),
-            _number(row["speedup"], "{:.2f}x"),
+            _number(row["speedup"], "{:.2f}"),
         )
     console.print(out)
     console.print(
-        "params, bytes: both LSTM kernels, packed, indices and padding counted. us/char: the whole "
-        "model at batch 1; speed: over the best dense form.",
+        "params, bytes: both LSTM kernels, packed, indices and padding counted; x: how many times "
+        "smaller than dense in bytes, xp: in params. us: microseconds a character at batch 1, whole "
+        "model; speed: over the best dense form.",
         style="dim",
     )
 

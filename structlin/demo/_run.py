@@ -25,7 +25,7 @@ __all__ = ["Settings", "run"]
 
 STREAMS, STEPS, TEST_STREAMS = 16, 64, 8
 MOST_TEST = 100_000
-DENSE_RATE, TUNE_RATE, PRUNE_UNTIL = 4e-3, 8e-3, 0.5
+DENSE_RATE, TUNE_RATE, PRUNE_UNTIL = 8e-3, 1.2e-2, 0.35
 
 
 @dataclasses.dataclass(frozen=True)

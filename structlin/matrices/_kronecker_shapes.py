@@ -7,6 +7,7 @@ import math
 __all__ = ["Shapes", "entries", "full_rank_shapes", "largest_within"]
 
 Shapes = tuple[tuple[int, int], ...]
+"""The shapes ``(m_i, n_i)`` of the factors, in order."""
 
 
 @functools.cache
