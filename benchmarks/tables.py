@@ -3,8 +3,8 @@
     python benchmarks/tables.py            # rewrites README.md
     python benchmarks/tables.py --check    # exits with 1 if it would change
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``; ``NAME`` is that of a file in
-``benchmarks/results`` without its ending.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``; ``NAME`` is that of a file
+in ``benchmarks/results`` without its ending.
 """
 
 import json

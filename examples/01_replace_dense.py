@@ -13,7 +13,6 @@ import optax
 
 import structlin as sl
 
-
 CONTEXT = 12
 TEXT = "\n".join(pydoc_data.topics.topics[k] for k in sorted(pydoc_data.topics.topics))
 CHARACTERS = sorted(set(TEXT))
@@ -21,7 +20,7 @@ IDS = np.array([CHARACTERS.index(c) for c in TEXT[:120_000]], np.int32)
 
 
 class Net(nn.Module):
-    """The next character from the last ones; ``wide`` is ``nn.Dense(512)`` or what takes its place."""
+    """The next character from the last ones; ``wide`` is the layer to replace."""
 
     wide: nn.Module
 
@@ -70,7 +69,9 @@ def main():
             optimiser = sl.train.sparsify(optimiser, sl.train.targets(params), end=200)
         params = sl.pack(train(model, params, optimiser))
         size = sl.matrices.cost(params["wide"]["kernel"]).bytes
-        print(f"{name:13s} kernel {size:7,} bytes, {bits(model, params, *test):.3f} bits a character")
+        print(
+            f"{name:13s} kernel {size:7,} bytes, {bits(model, params, *test):.3f} bits a character"
+        )
 
 
 if __name__ == "__main__":

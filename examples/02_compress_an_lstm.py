@@ -50,13 +50,16 @@ def train(model, params, optimiser, steps, dropout=0.0):
     @jax.jit
     def step(params, state, tokens, key):
         def total(p):
-            return bits(model, sl.train.co_matrix_dropout(p, key, dropout) if dropout else p, tokens)
+            return bits(
+                model, sl.train.co_matrix_dropout(p, key, dropout) if dropout else p, tokens
+            )
 
         updates, state = optimiser.update(jax.grad(total)(params), state, params)
         return optax.apply_updates(params, updates), state
 
     state = optimiser.init(params)
-    for tokens, key in zip(windows(0, 100_000)[:steps], jax.random.split(jax.random.key(1), steps)):
+    keys = jax.random.split(jax.random.key(1), steps)
+    for tokens, key in zip(windows(0, 100_000)[:steps], keys, strict=True):
         params, state = step(params, state, tokens, key)
     return params
 

@@ -1,14 +1,21 @@
 """Structured matrices for JAX, and small, fast recurrent models made of them.
 
 ``structlin.matrices`` has the values, ``structlin.specs`` the descriptions that make them, and the
-names here are the layers for Flax Linen and the functions on whole models.
+names here are the layers for Flax Linen and the functions on whole models. Flax is loaded when a
+layer is first asked for.
 """
 
-from structlin import functional, linen, matrices, specs, storage, surgery, train
-from structlin.linen import HMD, RNN, Dense, DopedKron, Kron, LowRank, LSTMCell, Sparse
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from structlin import functional, matrices, specs, storage, surgery, train
 from structlin.matrices import combine, partition
 from structlin.storage import load, save
 from structlin.surgery import densify, pack
+
+if TYPE_CHECKING:
+    from structlin import linen
+    from structlin.linen import HMD, RNN, Dense, DopedKron, Kron, LowRank, LSTMCell, Sparse
 
 __version__ = "0.1.0"
 
@@ -35,3 +42,14 @@ __all__ = [
     "surgery",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'structlin' has no attribute {name!r}")
+    linen = importlib.import_module("structlin.linen")
+    return linen if name == "linen" else getattr(linen, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -11,8 +11,10 @@ try:
     from rich.console import Console
     from rich.table import Table
 except ImportError as error:  # pragma: no cover (only without the extra)
-    sys.exit(f"structlin: the command line needs the extra 'cli' ({error.name} is missing): "
-             "pip install 'structlin[cli]'")
+    sys.exit(
+        f"structlin: the command line needs the extra 'cli' ({error.name} is missing): "
+        "pip install 'structlin[cli]'"
+    )
 
 import structlin
 from structlin import demo as demos
@@ -27,7 +29,7 @@ UsageError: Any = typer.BadParameter.__base__
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
-class Failure(Exception):  # noqa: N818 (an outcome, not a defect)
+class CommandError(Exception):
     """A command that cannot go on: one line, and the exit status."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -52,12 +54,14 @@ def _root(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for table.json, pareto.png and models.")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="Folder for table.json, pareto.png and models.")] = Path(
+        "out"
+    ),
     text: Annotated[Path | None, typer.Option(help="UTF-8 text to train on.")] = None,
     valid: Annotated[Path | None, typer.Option(help="UTF-8 text to test on.")] = None,
-    structures: Annotated[
-        str, typer.Option(help="Names, separated by commas.")
-    ] = ",".join(demos.CONTENDERS),
+    structures: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(
+        demos.CONTENDERS
+    ),
     compression: Annotated[float, typer.Option(help="Dense bytes over stored bytes.")] = 10.0,
     epochs: Annotated[
         float | None,
@@ -65,7 +69,9 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     seeds: Annotated[int, typer.Option(help="How many runs, with seeds that follow.")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="A small model, in about a minute.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small model, in about a minute.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the table here as well.")
     ] = None,
@@ -90,48 +96,54 @@ def demo(
         if json_file is not None:
             json_file.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     except KeyboardInterrupt:
-        raise Failure("interrupted", 130) from None
+        raise CommandError("interrupted", 130) from None
     except demos.DivergedError as error:
-        raise Failure(str(error), 1) from None
+        raise CommandError(str(error), 1) from None
     except OSError as error:
-        raise Failure(f"cannot write {error.filename or out}: {error.strerror or error}", 1) from None
+        raise CommandError(
+            f"cannot write {error.filename or out}: {error.strerror or error}", 1
+        ) from None
     except ValueError as error:
-        raise Failure(str(error), 2) from None
+        raise CommandError(str(error), 2) from None
 
 
 def _check_writable(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise Failure(f"cannot write {file}", 1)
+        raise CommandError(f"cannot write {file}", 1)
 
 
-def _check_demo(names: tuple[str, ...], compression: float, epochs: float | None, seeds: int) -> None:
+def _check_demo(
+    names: tuple[str, ...], compression: float, epochs: float | None, seeds: int
+) -> None:
     if unknown := [name for name in names if name not in demos.CONTENDERS]:
-        raise Failure(
+        raise CommandError(
             f"no structure is named {unknown[0]!r}; there are {', '.join(demos.CONTENDERS)}", 2
         )
     if not names:
-        raise Failure("--structures names no structure", 2)
+        raise CommandError("--structures names no structure", 2)
     if not 0 < compression < float("inf"):
-        raise Failure(f"--compression must be positive, given {compression}", 2)
+        raise CommandError(f"--compression must be positive, given {compression}", 2)
     if epochs is not None and not 0 < epochs < float("inf"):
-        raise Failure(f"--epochs must be positive, given {epochs}", 2)
+        raise CommandError(f"--epochs must be positive, given {epochs}", 2)
     if seeds < 1:
-        raise Failure(f"--seeds must be 1 or more, given {seeds}", 2)
+        raise CommandError(f"--seeds must be 1 or more, given {seeds}", 2)
 
 
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="A model file.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here.")
+    ] = None,
 ) -> None:
     """Show what a model file holds: every array and matrix with its shape and cost."""
     try:
         tree = storage.load(file)
     except FileNotFoundError:
-        raise Failure(f"there is no file {file}", 2) from None
+        raise CommandError(f"there is no file {file}", 2) from None
     except (storage.StorageError, OSError) as error:
-        raise Failure(str(error), 1) from None
+        raise CommandError(str(error), 1) from None
     rows = list(_entries("", tree))
     table = Table(title=str(file))
     for name in ("path", "what", "shape", "params", "bytes"):
@@ -166,7 +178,7 @@ def main() -> None:
     """Runs the command line; every failure is one line on standard error."""
     try:
         status = app(standalone_mode=False)
-    except Failure as failure:
+    except CommandError as failure:
         print(f"structlin: {failure}", file=sys.stderr)
         status = failure.status
     except UsageError as error:

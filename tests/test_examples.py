@@ -28,7 +28,9 @@ def test_example_runs(path, capsys, outputs):
 def test_replaced_layer_is_smaller_and_learns(outputs):
     dense, doped = numbers(r"kernel +([\d,]+) bytes", outputs["01"])
     assert dense / doped >= 10
-    assert max(numbers(r"([\d.]+) bits", outputs["01"])) < 4  # the entropy of single characters is 4.7
+    assert (
+        max(numbers(r"([\d.]+) bits", outputs["01"])) < 4
+    )  # the entropy of single characters is 4.7
 
 
 def test_compressed_lstm_keeps_its_loss(outputs):

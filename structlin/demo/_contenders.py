@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 from structlin.specs import HMD, DopedKron, Kron, LowRank, PerGate, Sparse, Spec
 
 __all__ = ["CONTENDERS", "Contender", "sized"]
 
 INPUT_SHARE = 0.35
-"""The share of the budget that goes to the input kernel: it has a fifth of the entries, and needs more."""
+"""The share of the budget for the input kernel, which has a fifth of the entries and needs more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,25 +22,25 @@ class Contender:
         dropout: The rate of co-matrix dropout at the start of that.
     """
 
-    spec: type[Spec]
+    spec: Callable[..., Spec]
     sparse: bool = False
     dropout: float = 0.0
 
     def ask(self, compression: float) -> Spec:
         """The spec at a compression."""
-        spec = self.spec(compression=compression)  # type: ignore[call-arg]
-        return PerGate(spec) if self.spec is HMD else spec
+        return self.spec(compression=compression)
 
     def annealed(self, specs: tuple[Spec, Spec]) -> tuple[Spec, Spec]:
         """The same specs with sparse parts that start full, to be pruned while the model trains."""
         if not self.sparse:
             return specs
-        return dataclasses.replace(specs[0], anneal=True), dataclasses.replace(specs[1], anneal=True)
+        first, second = (dataclasses.replace(s, **{"anneal": True}) for s in specs)
+        return first, second
 
 
 CONTENDERS = {
     "LowRank": Contender(LowRank),
-    "HMD": Contender(HMD),
+    "HMD": Contender(lambda compression: PerGate(HMD(compression=compression))),
     "Kron": Contender(Kron),
     "Sparse": Contender(Sparse, sparse=True),
     "DopedKron": Contender(DopedKron, sparse=True, dropout=0.05),

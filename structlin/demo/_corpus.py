@@ -83,7 +83,8 @@ def windows(ids: np.ndarray, streams: int, steps: int, what: str) -> np.ndarray:
         what: What ``ids`` is, for the error.
 
     Returns:
-        ``(windows, steps + 1, streams)``, time before streams: consecutive windows share one character.
+        ``(windows, steps + 1, streams)``, time before streams: consecutive windows share one
+        character.
 
     Raises:
         TextError: The text is shorter than one window of all streams.

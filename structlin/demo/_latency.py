@@ -25,8 +25,8 @@ def measure(models: dict[str, tuple[CharLM, Any]], tokens: np.ndarray) -> Latenc
     """Times the forms of each model that read a stream of characters, all in turn.
 
     A call reads `LENGTH` characters: embedding, LSTM, logits. Every LSTM has its input projection
-    hoisted out of the scan, and reads either a vector or one row of a matrix; a dense one is timed as
-    Flax's ``nn.RNN`` too. The forms are interleaved, so that all see the same machine.
+    hoisted out of the scan, and reads either a vector or one row of a matrix; a dense one is timed
+    as Flax's ``nn.RNN`` too. The forms are interleaved, so that all see the same machine.
 
     Args:
         models: By name, a model and its parameters.

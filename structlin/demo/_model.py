@@ -10,7 +10,7 @@ from structlin import functional
 from structlin.linen import RNN, LSTMCell
 from structlin.specs import Spec
 
-__all__ = ["CharLM", "compress_lstm", "dense_init", "lstm_kernels"]
+__all__ = ["CharLM", "apply", "compress_lstm", "dense_init", "lstm_kernels"]
 
 Carry = tuple[jax.Array, jax.Array]
 
@@ -43,10 +43,17 @@ class CharLM(nn.Module):
         return jnp.zeros((*batch, self.hidden)), jnp.zeros((*batch, self.hidden))
 
 
+def apply(model: CharLM, params: Any, tokens: jax.Array, carry: Carry) -> tuple[Carry, jax.Array]:
+    """`CharLM.__call__` with ``params``."""
+    result: Any = model.apply({"params": params}, tokens, carry)
+    return result
+
+
 def dense_init(model: CharLM, key: jax.Array) -> dict[str, Any]:
     """Random dense parameters, with forget gates that start open (Jozefowicz et al., 2015)."""
-    params = model.init(key, jnp.zeros((2, 1), jnp.int32), model.zero_carry(1))["params"]
-    params["cell"]["hf"]["bias"] = jnp.ones_like(params["cell"]["hf"]["bias"])
+    variables: Any = model.init(key, jnp.zeros((2, 1), jnp.int32), model.zero_carry(1))
+    params = variables["params"]
+    params["cell"]["hf"]["bias"] = jnp.ones(model.hidden)
     return params
 
 
@@ -59,10 +66,8 @@ def lstm_kernels(params: dict[str, Any]) -> tuple[functional.Kernel, functional.
 def compress_lstm(params: dict[str, Any], specs: tuple[Spec, Spec]) -> dict[str, Any]:
     """The same parameters with both kernels of the LSTM fitted by ``specs``."""
     weights = functional.lstm_weights(params["cell"])
-    dense_input, dense_recurrent = weights.input, weights.recurrent
-    assert isinstance(dense_input, jax.Array) and isinstance(dense_recurrent, jax.Array)
     cell = {
-        "i": {"kernel": specs[0].fit(dense_input)},
-        "h": {"kernel": specs[1].fit(dense_recurrent), "bias": weights.bias},
+        "i": {"kernel": specs[0].fit(jnp.asarray(weights.input))},
+        "h": {"kernel": specs[1].fit(jnp.asarray(weights.recurrent)), "bias": weights.bias},
     }
     return {**params, "cell": cell}

@@ -41,9 +41,9 @@ def print_table(console: Console, table: dict[str, Any]) -> None:
         )
     console.print(out)
     console.print(
-        "params, bytes: both LSTM kernels, packed, indices and padding counted; x: how many times "
-        "smaller than dense in bytes, xp: in params. us: microseconds a character at batch 1, whole "
-        "model; speed: over the best dense form.",
+        "params, bytes: both LSTM kernels, packed, indices and padding counted. x: how many times "
+        "smaller than dense in bytes; xp: in params. us: microseconds a character at batch 1, "
+        "whole model; speed: over the best dense form.",
         style="dim",
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 import structlin
 from structlin.matrices import Cost
 
-__all__ = ["Record", "STAGES", "device_name", "summary", "write_json"]
+__all__ = ["STAGES", "Record", "device_name", "summary", "write_json"]
 
 STAGES = ("projected", "tuned", "packed", "reloaded")
 
@@ -89,7 +89,8 @@ def _row(records: list[Record], fastest_dense: float | None) -> dict[str, Any]:
 
 def _forms(records: list[Record]) -> dict[str, float]:
     timed = [r.microseconds for r in records if r.microseconds]
-    return {form: round(statistics.median(t[form] for t in timed), 2) for form in timed[0]} if timed else {}
+    forms = timed[0] if timed else {}
+    return {form: round(statistics.median(t[form] for t in timed), 2) for form in forms}
 
 
 def _best(records: list[Record]) -> float | None:

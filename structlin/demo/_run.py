@@ -142,7 +142,8 @@ def _seed(job: _Job, seed: int, progress: Progress) -> None:
         projected = compress_lstm(dense, specs)
         bits = {"projected": bits_per_character(job.model, projected, job.test)}
         begin = compress_lstm(dense, contender.annealed(specs)) if contender.sparse else projected
-        extra = {"prune_until": PRUNE_UNTIL, "dropout": contender.dropout} if contender.sparse else {}
+        pruning = {"prune_until": PRUNE_UNTIL, "dropout": contender.dropout}
+        extra = pruning if contender.sparse else {}
         what = f"seed {seed}: {name}"
         tuned, seconds = _train(job, what, seed, begin, progress, **rates, **extra)
         models[name] = _keep(job, name, seed, specs, tuned, bits, seconds)
@@ -177,7 +178,7 @@ def _keep(
     bits: dict[str, float],
     seconds: float,
 ) -> Any:
-    """Packs, saves, reloads and evaluates a trained model, notes it, and returns the reloaded one."""
+    """Packs, saves, reloads, evaluates and notes a trained model; returns the reloaded one."""
     packed, path = surgery.pack(tuned), job.file(name, seed)
     model = {"embed": job.model.embed, "hidden": job.model.hidden}
     metadata = {"model": "CharLM", **model, "vocabulary": job.corpus.vocabulary}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from structlin.demo._corpus import Corpus
-from structlin.demo._model import CharLM
+from structlin.demo._model import CharLM, apply
 
 __all__ = ["sample"]
 
@@ -25,7 +25,7 @@ def sample(model: CharLM, params: Any, corpus: Corpus, length: int, seed: int) -
 def _draw(model: CharLM, length: int, params: Any, start: jax.Array, key: jax.Array) -> jax.Array:
     def step(state: Any, key: jax.Array):
         token, carry = state
-        carry, logits = model.apply({"params": params}, token[None, None], carry)  # type: ignore[misc]
+        carry, logits = apply(model, params, token[None, None], carry)
         token = jax.random.categorical(key, logits[0, 0] / TEMPERATURE)
         return (token, carry), token
 

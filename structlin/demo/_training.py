@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from structlin import train
-from structlin.demo._model import CharLM
+from structlin.demo._model import CharLM, apply
 
 __all__ = ["DivergedError", "bits_per_character", "fit"]
 
@@ -36,7 +36,7 @@ def fit(
     seed: int,
     prune_until: float = 0.0,
     dropout: float = 0.0,
-    report: Report = lambda step, loss: None,
+    report: Report | None = None,
 ) -> dict[str, Any]:
     """Trains for ``steps`` steps; the state of the LSTM is carried from window to window.
 
@@ -59,7 +59,9 @@ def fit(
         DivergedError: The loss is not finite.
     """
     warm = min(WARM_UP, steps // 4)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, steps, learning_rate / 20)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warm, steps, learning_rate / 20
+    )
     optimiser = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(schedule))
     pruned = int(prune_until * steps)
     if pruned:
@@ -84,11 +86,14 @@ def fit(
         place = step % len(batches)
         if place == 0:
             carry = model.zero_carry(batches.shape[-1])
-        params, state, carry, value = update(params, state, batches[place], carry, jnp.asarray(step))
+        params, state, carry, value = update(
+            params, state, batches[place], carry, jnp.asarray(step)
+        )
         if step % REPORT_EVERY == 0 or step == steps - 1:
             if not math.isfinite(value):
                 raise DivergedError(f"The loss is {float(value)} at step {step}: lower the rate.")
-            report(step + 1, float(value) / math.log(2))
+            if report is not None:
+                report(step + 1, float(value) / math.log(2))
     return params
 
 
@@ -100,7 +105,7 @@ def bits_per_character(model: CharLM, params: dict[str, Any], batches: np.ndarra
 
 
 def _loss(model: CharLM, params: Any, window: jax.Array, carry: Any) -> tuple[jax.Array, Any]:
-    carry, logits = model.apply({"params": params}, window[:-1], carry)  # type: ignore[misc]
+    carry, logits = apply(model, params, window[:-1], carry)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, window[1:])
     return losses.mean(), carry
 

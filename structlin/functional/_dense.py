@@ -60,4 +60,4 @@ def side_by_side(kernels: list[Kernel]) -> Kernel:
         return kernels[0]
     if any(isinstance(k, Matrix) for k in kernels):
         return ColumnBlocks(tuple(k if isinstance(k, Matrix) else Dense(k) for k in kernels))
-    return jnp.concatenate(kernels, axis=-1)  # type: ignore[arg-type]
+    return jnp.concatenate([jnp.asarray(k) for k in kernels], axis=-1)

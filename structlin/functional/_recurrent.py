@@ -36,8 +36,8 @@ def lstm_weights(params: Mapping[str, Any]) -> LSTMWeights:
     """Reads the parameters of an LSTM cell, Flax's or this library's.
 
     Args:
-        params: Each side fused (``i/kernel``; ``h/kernel``, ``h/bias``) or by gate (``ii/kernel`` to
-            ``io/kernel``; ``hi/kernel``, ``hi/bias`` to ``ho``).
+        params: Each side fused (``i/kernel``; ``h/kernel``, ``h/bias``) or by gate (``ii/kernel``
+            to ``io/kernel``; ``hi/kernel``, ``hi/bias`` to ``ho``).
 
     Raises:
         KeyError: A weight is missing; the message names it and what is there.
@@ -48,7 +48,9 @@ def lstm_weights(params: Mapping[str, Any]) -> LSTMWeights:
         try:
             return params[module][name]
         except KeyError:
-            raise KeyError(f"An LSTM needs {path!r}; its parameters are {sorted(params)}.") from None
+            raise KeyError(
+                f"An LSTM needs {path!r}; its parameters are {sorted(params)}."
+            ) from None
 
     def side(prefix: str, name: str) -> list[Any]:
         names = [prefix] if prefix in params else [prefix + gate for gate in GATES]

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -79,8 +79,8 @@ class _Named(Dense):
 class DopedKron(_Named):
     """``nn.Dense`` with a Kronecker product plus a sparse co-matrix as its kernel.
 
-    The fields of ``nn.Dense`` come first; ``compression``, ``density``, ``shapes`` and ``anneal`` are
-    those of `structlin.specs.DopedKron`. Compressed 10 times if no size is given.
+    The fields of ``nn.Dense`` come first; ``compression``, ``density``, ``shapes`` and ``anneal``
+    are those of `structlin.specs.DopedKron`. Compressed 10 times if no size is given.
     """
 
     spec_type = specs.DopedKron
@@ -108,8 +108,8 @@ class Kron(_Named):
 class HMD(_Named):
     """``nn.Dense`` with dense columns beside rank-one blocks as its kernel.
 
-    The fields of ``nn.Dense`` come first; ``dense_columns``, ``compression`` and ``rank_blocks`` are
-    those of `structlin.specs.HMD`; one of the first two is needed.
+    The fields of ``nn.Dense`` come first; ``dense_columns``, ``compression`` and ``rank_blocks``
+    are those of `structlin.specs.HMD`; one of the first two is needed.
     """
 
     spec_type = specs.HMD
@@ -146,7 +146,7 @@ class Sparse(_Named):
     anneal: bool = False
 
 
-def _default(module: type[nn.Module], name: str) -> object:
+def _default(module: type[nn.Module], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(module) if f.name == name)
 
 

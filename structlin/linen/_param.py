@@ -24,8 +24,8 @@ def kernel_param(
     """The kernel of ``module``: what its parameters hold, or what ``spec`` makes of ``shape``.
 
     What is held may be of another form than what initialisation makes, such as packed, so only its
-    shape is compared. An ``init`` other than the module's default draws a dense kernel that the spec
-    is fitted to.
+    shape is compared. An ``init`` other than the module's default draws a dense kernel that the
+    spec is fitted to.
 
     Raises:
         ValueError: The parameters hold a kernel of another shape.

@@ -17,10 +17,11 @@ __all__ = ["RNN", "LSTMCell"]
 class LSTMCell(nn.OptimizedLSTMCell):
     """``nn.OptimizedLSTMCell`` with kernels of any structure.
 
-    Every field and every number is that of Flax's cell while there is no spec and the parameters hold
-    no structured matrix. A side with a spec is fused: its kernel is one matrix over all four gates,
-    in the order i, f, g, o, under ``i/kernel`` or ``h/kernel`` and ``h/bias``; wrap the spec in
-    `structlin.specs.PerGate` for a matrix for each gate. A side without one keeps Flax's parameters.
+    Every field and every number is that of Flax's cell while there is no spec and the parameters
+    hold no structured matrix. A side with a spec is fused: its kernel is one matrix over all four
+    gates, in the order i, f, g, o, under ``i/kernel`` or ``h/kernel`` and ``h/bias``; wrap the
+    spec in `structlin.specs.PerGate` for a matrix for each gate. A side without one keeps Flax's
+    parameters.
 
     Attributes:
         input: How the input kernel ``(in, 4 features)`` is made; ``None`` for dense ones by gate.
@@ -53,7 +54,7 @@ class LSTMCell(nn.OptimizedLSTMCell):
         )
 
     def _side(self, side: str, spec: specs.Spec | None, rows: int, hidden: int) -> tuple[Any, list]:
-        """One side's kernel, gates side by side, and its biases: fused with a spec, else by gate."""
+        """One side's kernel and its biases: fused if there is a spec, else by gate."""
         recurrent = side == "h"
         name = "recurrent_kernel_init" if recurrent else "kernel_init"
         fused = spec is not None or self.has_variable("params", side)
@@ -63,7 +64,7 @@ class LSTMCell(nn.OptimizedLSTMCell):
                 use_bias=recurrent,
                 param_dtype=self.param_dtype,
                 kernel_init=getattr(self, name),
-                default_init=_FIELDS[name].default,
+                default_init=_DEFAULTS[name],
                 bias_init=self.bias_init,
                 spec=spec,
                 name=side + gate,
@@ -73,14 +74,14 @@ class LSTMCell(nn.OptimizedLSTMCell):
         return functional.side_by_side([k for k, _ in parts]), [b for _, b in parts]
 
 
-_FIELDS = {f.name: f for f in dataclasses.fields(nn.OptimizedLSTMCell)}
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(nn.OptimizedLSTMCell)}
 
 
 class RNN(nn.RNN):
     """``nn.RNN`` that multiplies all inputs of an LSTM by their kernel before the scan.
 
-    Fields, results and parameters are those of ``nn.RNN``. The faster path is taken for `LSTMCell` and
-    ``nn.OptimizedLSTMCell`` without ``seq_lengths``, ``reverse`` or lifted variables beyond
+    Fields, results and parameters are those of ``nn.RNN``. The faster path is taken for `LSTMCell`
+    and ``nn.OptimizedLSTMCell`` without ``seq_lengths``, ``reverse`` or lifted variables beyond
     parameters; everything else is ``nn.RNN`` itself.
     """
 

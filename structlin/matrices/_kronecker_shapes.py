@@ -35,7 +35,7 @@ def full_rank_shapes(m: int, n: int, factors: int) -> tuple[Shapes, ...]:
 
 
 def largest_within(choices: tuple[Shapes, ...], most: float) -> Shapes | None:
-    """Of ``choices`` in the order of `full_rank_shapes`, the squarest of the largest within ``most``.
+    """The largest of ``choices`` within ``most`` entries; of equally large ones the squarest.
 
     Args:
         choices: From `full_rank_shapes`.

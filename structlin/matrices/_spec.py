@@ -111,7 +111,7 @@ def from_json(text: str) -> Spec:
 
 
 def check_fit(spec: Spec, dense: Any, weights: Any = None) -> jax.Array:
-    """``dense`` as an array that can be fitted, with ``weights`` if any; a clear error otherwise."""
+    """``dense`` as an array that can be fitted, with its ``weights``; a clear error otherwise."""
     name = spec.spec_name()
     if isinstance(dense, Matrix):
         raise TypeError(f"{name}.fit takes an array, given {dense!r}: call `.to_dense()` first.")

@@ -16,8 +16,8 @@ def pack(tree: Any) -> Any:
         tree: Any tree of arrays and matrices.
 
     Returns:
-        The same tree with every matrix packed (`Masked` becomes `Sparse`); its products are the same
-        numbers. Arrays are passed through.
+        The same tree with every matrix packed (`Masked` becomes `Sparse`); its products are the
+        same numbers. Arrays are passed through.
 
     Raises:
         TypeError: Under ``jit``, where zeros are not known.

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from structlin.matrices import Diagonal, Masked, Matrix, Product, Sparse, Sum
 
@@ -13,10 +14,11 @@ __all__ = ["co_matrix_dropout"]
 def co_matrix_dropout(params: Any, key: jax.Array, rate: float | jax.Array) -> Any:
     """Drops output neurons of the structured and of the sparse part of each doped matrix.
 
-    A function of the parameters, to be called inside the loss; the model needs no dropout of its own.
-    For every sum with a sparse term, each term loses each of its output columns with probability
-    ``rate``, independently, and is divided by ``1 - rate``: a neuron sees both parts, one, or none,
-    so that each part must be of use alone. One draw holds for the whole call, all time steps included.
+    A function of the parameters, to be called inside the loss; the model needs no dropout of its
+    own. For every sum with a sparse term, each term loses each of its output columns with
+    probability ``rate``, independently, and is divided by ``1 - rate``: a neuron sees both parts,
+    one, or none, so that each part must be of use alone. One draw holds for the whole call, all
+    time steps included.
 
     Args:
         params: A tree of arrays and matrices.
@@ -31,11 +33,11 @@ def co_matrix_dropout(params: Any, key: jax.Array, rate: float | jax.Array) -> A
         ValueError: ``rate`` is out of range, or no doped matrix is in ``params``.
 
     Reference:
-        Thakker et al. (2021), "Doped structures for recurrent neural networks" (co-matrix row dropout
-        regularisation); the rows of ``y = W x`` are the columns here. The paper's rate and rescaling
-        are not known to us: both are the usual ones of dropout.
+        Thakker et al. (2021), "Doped structures for recurrent neural networks" (co-matrix row
+        dropout regularisation); the rows of ``y = W x`` are the columns here. The paper's rate and
+        rescaling are not known to us: both are the usual ones of dropout.
     """
-    if not isinstance(rate, jax.core.Tracer) and not 0 <= float(rate) < 1:
+    if not isinstance(rate, Tracer) and not 0 <= float(rate) < 1:
         raise ValueError(f"co_matrix_dropout needs a rate in [0, 1); given {rate}.")
     leaves, tree = jax.tree.flatten(params, is_leaf=_is_doped)
     doped = [i for i, leaf in enumerate(leaves) if _is_doped(leaf)]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,12 @@ class SparsifyState(NamedTuple):
     """The state of `sparsify`.
 
     Attributes:
-        count: Steps taken, ``()``.
+        step: Steps taken, ``()``.
         masks: For each pruned leaf, by path, which entries live.
         inner: The state of the inner transformation.
     """
 
-    count: jax.Array
+    step: jax.Array
     masks: dict[str, jax.Array]
     inner: Any
 
@@ -66,16 +66,17 @@ def sparsify(
 
     The updates that it returns land on the constraint: after ``optax.apply_updates`` every pruned
     entry is exactly zero, whatever momentum or weight decay the inner transformation has. Pruned
-    entries get no gradient and do not come back. It must be the outermost transformation that changes
-    updates; ``optax.MultiSteps`` and ``apply_if_finite`` may be around it.
+    entries get no gradient and do not come back. It must be the outermost transformation that
+    changes updates; ``optax.MultiSteps`` and ``apply_if_finite`` may be around it.
 
     Args:
         inner: What trains the parameters.
-        densities: Patterns that match a leaf's whole path (``"lstm/h/kernel/sparse/values"``, in NNX
-            without the last ``/value``) to the density in (0, 1] at the end; the first match counts.
-            `targets` reads them from the parameters.
+        densities: Patterns that match a leaf's whole path (``"lstm/h/kernel/sparse/values"``, in
+            NNX without the last ``/value``) to the density in (0, 1] at the end; the first match
+            counts. `targets` reads them from the parameters.
         begin: The step at which pruning starts.
-        end: The step from which the final density holds; the density falls as `cubic_sparsity` has it.
+        end: The step from which the final density holds; the density falls as `cubic_sparsity` has
+            it.
         every: Steps between two changes of the masks.
         axis: The axis within which entries compete: ``0``, the entries of a column, so that packing
             needs no padding; ``None``, all entries.
@@ -106,31 +107,35 @@ def sparsify(
     def update(updates: Any, state: SparsifyState, params: Any = None, **extra: Any):
         if params is None:
             raise ValueError("sparsify needs the parameters: call update(grads, state, params).")
-        count = state.count
-        due = (count >= begin) & (count <= end) & ((count - begin) % every == 0) | (count == end)
+        step = state.step
+        due = (step >= begin) & (step <= end) & ((step - begin) % every == 0) | (step == end)
 
         def new_mask(path: str, weight: jax.Array) -> jax.Array:
             final = 1.0 - (_match(densities, path) or 1.0)
-            density = 1.0 - cubic_sparsity(final, begin, end)(count)
+            density = 1.0 - cubic_sparsity(final, begin, end)(step)
             old = state.masks[path]
-            prune = lambda: old & magnitude_mask(weight, density, axis)  # noqa: E731
-            return jax.lax.cond(due, prune, lambda: old)
-
-        def keep(masks: dict[str, jax.Array], tree: Any, pruned: Any) -> Any:
-            def one(path: Any, x: jax.Array, zero: jax.Array) -> jax.Array:
-                mask = masks.get(_path(path))
-                return x if mask is None else jnp.where(mask, x, zero.astype(x.dtype))
-
-            return jax.tree_util.tree_map_with_path(one, tree, pruned)
+            return jax.lax.cond(
+                due, lambda: old & magnitude_mask(weight, density, axis), lambda: old
+            )
 
         weights = {_path(p): x for p, x in jax.tree_util.tree_leaves_with_path(params)}
         masks = {path: new_mask(path, weights[path]) for path in state.masks}
-        grads = keep(masks, updates, jax.tree.map(jnp.zeros_like, updates))
-        steps, inner_state = inner.update(grads, state.inner, params, **extra)
-        steps = keep(masks, steps, jax.tree.map(jnp.negative, params))
-        return steps, SparsifyState(optax.safe_increment(count), masks, inner_state)
+        grads = _where(masks, updates, jax.tree.map(jnp.zeros_like, updates))
+        updates, inner_state = inner.update(grads, state.inner, params, **extra)
+        updates = _where(masks, updates, jax.tree.map(jnp.negative, params))
+        return updates, SparsifyState(jnp.asarray(optax.safe_increment(step)), masks, inner_state)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, cast(Any, update))
+
+
+def _where(masks: dict[str, jax.Array], tree: Any, other: Any) -> Any:
+    """``tree`` where a leaf has no mask or its mask is true, and ``other`` elsewhere."""
+
+    def one(path: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        mask = masks.get(_path(path))
+        return x if mask is None else jnp.where(mask, x, y.astype(x.dtype))
+
+    return jax.tree_util.tree_map_with_path(one, tree, other)
 
 
 def _path(path: Any) -> str:

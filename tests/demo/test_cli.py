@@ -1,4 +1,5 @@
-"""The command line as a user meets it: exit status, one line on standard error, nothing half-written."""
+"""The command line as a user meets it: exit status, one line on standard error, nothing
+half-written."""
 
 import json
 import os
@@ -112,7 +113,13 @@ def test_inspect(cmd, tmp_path):
     assert status == 0
     assert "LowRank" in out
     rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
-    assert {"path": "out/kernel", "what": "LowRank", "shape": [3, 4], "params": 14, "bytes": 56} in rows
+    assert {
+        "path": "out/kernel",
+        "what": "LowRank",
+        "shape": [3, 4],
+        "params": 14,
+        "bytes": 56,
+    } in rows
     assert {"path": "out/bias", "what": "float32", "shape": [4], "params": 4, "bytes": 16} in rows
 
 

@@ -30,7 +30,9 @@ def test_text_and_valid_files(tmp_path):
 
 def test_rare_characters_share_one_number(tmp_path):
     text = tmp_path / "many.txt"
-    text.write_text("".join(chr(0x4E00 + i) * (1 + (i < 254)) for i in range(400)), encoding="utf-8")
+    text.write_text(
+        "".join(chr(0x4E00 + i) * (1 + (i < 254)) for i in range(400)), encoding="utf-8"
+    )
     corpus = load_corpus(text, text)
     assert len(corpus.vocabulary) == 256
     assert corpus.train.max() == 255

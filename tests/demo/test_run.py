@@ -68,7 +68,10 @@ def test_table_holds_every_figure(finished):
     assert "nn.RNN" in dense["microseconds_by_form"]
     for row in others:
         assert row["compression"] >= 4
-        assert row["bits_per_character"]["tuned"]["mean"] < row["bits_per_character"]["projected"]["mean"]
+        assert (
+            row["bits_per_character"]["tuned"]["mean"]
+            < row["bits_per_character"]["projected"]["mean"]
+        )
 
 
 def test_files_are_there_and_bytes_are_those_of_the_kernels(finished):
@@ -82,7 +85,9 @@ def test_files_are_there_and_bytes_are_those_of_the_kernels(finished):
             metadata = sl.storage.read_metadata(path)
             assert metadata["hidden"] == 16
             model = CharLM(len(metadata["vocabulary"]), hidden=metadata["hidden"])
-            carry, logits = model.apply({"params": params}, jnp.zeros((3, 1), int), model.zero_carry(1))
+            carry, logits = model.apply(
+                {"params": params}, jnp.zeros((3, 1), int), model.zero_carry(1)
+            )
             assert logits.shape == (3, 1, len(metadata["vocabulary"]))
     assert not [p for p in settings.out.iterdir() if p.name.startswith(".")]
 
@@ -101,7 +106,12 @@ def test_an_interruption_leaves_what_is_finished(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_run, "fit", interrupted)
     settings = demo.Settings(
-        out=tmp_path / "out", text=text, structures=("LowRank", "Kron"), compression=4, epochs=1, hidden=16
+        out=tmp_path / "out",
+        text=text,
+        structures=("LowRank", "Kron"),
+        compression=4,
+        epochs=1,
+        hidden=16,
     )
     with pytest.raises(KeyboardInterrupt):
         demo.run(settings, Console(quiet=True))
@@ -109,7 +119,10 @@ def test_an_interruption_leaves_what_is_finished(tmp_path, monkeypatch):
     assert [r["structure"] for r in table["rows"]] == ["Dense", "LowRank"]
     assert table["rows"][1]["microseconds_per_character"] is None
     assert (settings.out / "pareto.png").exists()
-    assert cost(lstm_kernels(sl.load(settings.out / "LowRank.slin"))).bytes == table["rows"][1]["bytes"]
+    assert (
+        cost(lstm_kernels(sl.load(settings.out / "LowRank.slin"))).bytes
+        == table["rows"][1]["bytes"]
+    )
 
 
 @pytest.mark.parametrize("name", CONTENDERS)
@@ -140,7 +153,9 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     params = dense_init(model, jax.random.key(0))
     params["out"]["bias"] = params["out"]["bias"] * jnp.nan
     with pytest.raises(demo.DivergedError, match="nan at step 0"):
-        _training.fit(model, params, np.zeros((2, 9, 2), np.int32), steps=3, learning_rate=1e-3, seed=0)
+        _training.fit(
+            model, params, np.zeros((2, 9, 2), np.int32), steps=3, learning_rate=1e-3, seed=0
+        )
 
 
 def test_bits_of_a_uniform_model_are_the_logarithm_of_the_vocabulary():

@@ -90,7 +90,9 @@ def test_no_bias_and_precision(layer):
     plain = layer.clone(use_bias=False, precision=jax.lax.Precision.HIGHEST)
     variables = plain.init(KEY, X)
     assert set(variables["params"]) == {"kernel"}
-    assert_allclose(plain.apply(variables, X), X @ sl.densify(variables)["params"]["kernel"], atol=1e-5)
+    assert_allclose(
+        plain.apply(variables, X), X @ sl.densify(variables)["params"]["kernel"], atol=1e-5
+    )
     with pytest.raises(ValueError, match="one precision"):
         layer.clone(precision=("high", "low")).init(KEY, X)
 
@@ -167,7 +169,11 @@ def test_lifted_transformations():
             )
             x, _ = scanned(block(12, rank=2, name="block"), x, None)
             return nn.vmap(
-                sl.Kron, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=2
+                sl.Kron,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=None,
+                axis_size=2,
             )(12, name="heads")(x)
 
     variables = Stack().init(KEY, X)

@@ -64,7 +64,9 @@ def test_parameters_of_a_flax_cell_compressed_by_hand():
     }
     expected = nn.RNN(nn.OptimizedLSTMCell(HIDDEN)).apply(variables, X)
     for run in (nn.RNN, sl.RNN):
-        assert_allclose(run(sl.LSTMCell(HIDDEN)).apply({"params": {"cell": cell}}, X), expected, atol=1e-5)
+        assert_allclose(
+            run(sl.LSTMCell(HIDDEN)).apply({"params": {"cell": cell}}, X), expected, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -99,7 +101,11 @@ def test_rnn_has_the_results_of_flax_rnn():
     )
     for kwargs in cases:
         x = X.swapaxes(0, 1) if kwargs.get("time_major") else X
-        close(sl.RNN(cell).apply(variables, x, **kwargs), nn.RNN(cell).apply(variables, x, **kwargs), 1e-6)
+        close(
+            sl.RNN(cell).apply(variables, x, **kwargs),
+            nn.RNN(cell).apply(variables, x, **kwargs),
+            1e-6,
+        )
     single = X[0]
     close(sl.RNN(cell).apply(variables, single), nn.RNN(cell).apply(variables, single), 1e-6)
 
@@ -116,7 +122,9 @@ def test_rnn_runs_other_cells_as_flax_does():
             return carry, 2 * y
 
     variables = nn.RNN(Louder(HIDDEN)).init(KEY, X)
-    assert_array_equal(sl.RNN(Louder(HIDDEN)).apply(variables, X), nn.RNN(Louder(HIDDEN)).apply(variables, X))
+    assert_array_equal(
+        sl.RNN(Louder(HIDDEN)).apply(variables, X), nn.RNN(Louder(HIDDEN)).apply(variables, X)
+    )
 
 
 def test_rnn_inside_compact_and_setup_modules():
