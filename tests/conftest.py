@@ -3,15 +3,15 @@
 import os
 from pathlib import Path
 
-# Nearly all of the time goes into compiling tiny programs: compile them lightly. Read by JAX when it
-# is imported.
+# Nearly all of the time goes into compiling tiny programs: compile them lightly. JAX reads this
+# when it is imported.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import numpy as np
+import pytest
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "structlin-tests"
 

@@ -19,6 +19,7 @@ LENGTH = 256
 ROUNDS = 25
 
 Latencies = dict[str, dict[str, float]]
+"""For each model, microseconds a character by form."""
 
 
 def measure(models: dict[str, tuple[CharLM, Any]], tokens: np.ndarray) -> Latencies:

@@ -31,7 +31,8 @@ class CharLM(nn.Module):
     @nn.compact
     def __call__(self, tokens: jax.Array, carry: Carry) -> tuple[Carry, jax.Array]:
         """Logits ``(time, ..., vocabulary)`` for characters ``(time, ...)``, and the last carry."""
-        inputs = nn.Embed(self.vocabulary, self.embed, name="embed")(tokens)
+        unit = nn.initializers.normal(1.0)  # inputs as large as the state: it trains faster
+        inputs = nn.Embed(self.vocabulary, self.embed, embedding_init=unit, name="embed")(tokens)
         cell = LSTMCell(self.hidden, name="cell")
         rnn = RNN(cell, time_major=True, return_carry=True, name="rnn")
         carry, outputs = rnn(inputs, initial_carry=carry)

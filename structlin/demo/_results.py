@@ -20,6 +20,7 @@ from structlin.matrices import Cost
 __all__ = ["STAGES", "Record", "device_name", "summary", "write_json"]
 
 STAGES = ("projected", "tuned", "packed", "reloaded")
+"""What a model goes through, in order; the dense one is never projected."""
 
 
 @dataclasses.dataclass

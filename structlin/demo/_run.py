@@ -48,9 +48,24 @@ class Settings:
     valid: Path | None = None
     structures: tuple[str, ...] = tuple(CONTENDERS)
     compression: float = 10.0
-    epochs: float = 4.0
+    epochs: float = 3.0
     seeds: tuple[int, ...] = (0,)
     hidden: int = 256
+
+    def command(self) -> str:
+        """The command that runs this, without the folders of its files."""
+        options = {
+            "text": self.text and self.text.name,
+            "valid": self.valid and self.valid.name,
+            "structures": ",".join(self.structures),
+            "compression": f"{self.compression:g}",
+            "epochs": f"{self.epochs:g}",
+            "seed": self.seeds[0],
+            "seeds": len(self.seeds),
+        }
+        quick = " --quick" if self.hidden < 256 else ""
+        given = (f"--{name} {value}" for name, value in options.items() if value is not None)
+        return f"structlin demo{quick} {' '.join(given)}"
 
 
 class _Job:
@@ -76,6 +91,7 @@ class _Job:
         """The settings as they are written into the table."""
         s, corpus = self.settings, self.corpus
         return {
+            "command": s.command(),
             "text": corpus.name,
             "train_characters": len(corpus.train),
             "test_characters": len(corpus.test),
