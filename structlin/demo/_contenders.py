@@ -66,7 +66,10 @@ def sized(
     """
     dense = [math.prod(shape) * 4 for shape in shapes]
     budget = sum(dense) / compression
-    first = contender.ask(dense[0] / (INPUT_SHARE * budget)).sized(shapes[0])
-    left = budget - first.cost(shapes[0]).bytes
-    second = contender.ask(dense[1] / left).sized(shapes[1])
+    try:
+        first = contender.ask(dense[0] / (INPUT_SHARE * budget)).sized(shapes[0])
+        left = budget - first.cost(shapes[0]).bytes
+        second = contender.ask(dense[1] / left).sized(shapes[1])
+    except ValueError as error:
+        raise ValueError(f"compression {compression:g} is out of reach: {error}") from None
     return first, second

@@ -51,7 +51,7 @@ def test_help_and_version(cmd):
         (("--structures", ","), "names no structure"),
         (("--compression", "0"), "--compression must be positive"),
         (("--compression", "nan"), "--compression must be positive"),
-        (("--compression", "100000"), "Ask for compression="),
+        (("--compression", "100000"), "compression 100000 is out of reach: LowRank(compression="),
         (("--compression", "ten"), "Invalid value for '--compression'"),
         (("--epochs", "-1"), "--epochs must be positive"),
         (("--seeds", "0"), "--seeds must be 1 or more"),
