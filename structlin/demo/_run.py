@@ -226,7 +226,8 @@ def _finish(job: _Job, console: Console) -> dict[str, Any]:
     params = storage.load(path)
     text = sample(job.model, params, job.corpus, 300, smallest.seed)
     console.print(f"{path.name} ({path.stat().st_size:,} bytes) writes:", style="bold")
-    console.print(max(text.strip().splitlines(), key=len), markup=False, highlight=False)
+    line = max(text.splitlines(), key=lambda line: sum(map(str.isalpha, line)))
+    console.print(line.strip(), markup=False, highlight=False)
     return table
 
 
