@@ -23,7 +23,7 @@ IDS = np.array([CHARACTERS.index(c) for c in TEXT[:120_000]], np.int32)
 class CharacterModel(nn.Module):
     """The logits of every next character."""
 
-    cell: nn.Module
+    cell: nn.RNNCellBase
 
     @nn.compact
     def __call__(self, tokens):
