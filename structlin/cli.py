@@ -85,7 +85,7 @@ def demo(
         valid=valid,
         structures=names,
         compression=compression,
-        epochs=epochs or (0.75 if quick else 3.0),
+        epochs=epochs or (0.5 if quick else 3.0),
         seeds=tuple(range(seed, seed + seeds)),
         hidden=128 if quick else 256,
     )

@@ -227,7 +227,7 @@ def _finish(job: _Job, console: Console) -> dict[str, Any]:
     text = sample(job.model, params, job.corpus, 300, smallest.seed)
     console.print(f"{path.name} ({path.stat().st_size:,} bytes) writes:", style="bold")
     line = max(text.splitlines(), key=lambda line: sum(map(str.isalpha, line)))
-    console.print(line.strip(), markup=False, highlight=False)
+    console.print(" ".join(line.split()), markup=False, highlight=False)
     return table
 
 
