@@ -74,3 +74,14 @@ def test_windows_follow_each_other_in_every_stream():
     with pytest.raises(TextError, match=r"has 21 characters; one batch needs 22"):
         windows(ids[:21], 2, 10, "test")
     assert len(windows(ids[:22], 2, 10, "test")) == 1
+
+
+def test_wikitext_is_read_whole(data_dir):
+    folder = data_dir / "wikitext2"
+    if not (folder / "valid.txt").exists():
+        pytest.skip(f"no wikitext2/valid.txt in {data_dir}")
+    corpus = load_corpus(folder / "valid.txt", folder / "test.txt", most_test=50_000)
+    assert len(corpus.train) == len((folder / "valid.txt").read_text(encoding="utf-8"))
+    assert len(corpus.test) == 50_000
+    assert "<unk>" in corpus.decode(corpus.test)
+    assert corpus.unknown_share < 0.001
