@@ -17,7 +17,7 @@ class Contender:
     """A structure and the way it is trained.
 
     Attributes:
-        spec: The spec for a kernel that is to be compressed by a factor.
+        spec: Makes the spec of a kernel from ``compression=``.
         sparse: Whether it has a part that is pruned while it trains.
         dropout: The rate of co-matrix dropout at the start of that.
     """
@@ -26,14 +26,8 @@ class Contender:
     sparse: bool = False
     dropout: float = 0.0
 
-    def ask(self, compression: float) -> Spec:
-        """The spec at a compression."""
-        return self.spec(compression=compression)
-
     def annealed(self, specs: tuple[Spec, Spec]) -> tuple[Spec, Spec]:
-        """The same specs with sparse parts that start full, to be pruned while the model trains."""
-        if not self.sparse:
-            return specs
+        """The same specs, of a sparse contender, with sparse parts that start full."""
         first, second = (dataclasses.replace(s, **{"anneal": True}) for s in specs)
         return first, second
 
@@ -67,9 +61,9 @@ def sized(
     dense = [math.prod(shape) * 4 for shape in shapes]
     budget = sum(dense) / compression
     try:
-        first = contender.ask(dense[0] / (INPUT_SHARE * budget)).sized(shapes[0])
+        first = contender.spec(compression=dense[0] / (INPUT_SHARE * budget)).sized(shapes[0])
         left = budget - first.cost(shapes[0]).bytes
-        second = contender.ask(dense[1] / left).sized(shapes[1])
+        second = contender.spec(compression=dense[1] / left).sized(shapes[1])
     except ValueError as error:
         raise ValueError(f"compression {compression:g} is out of reach: {error}") from None
     return first, second

@@ -81,8 +81,8 @@ class RNN(nn.RNN):
     """``nn.RNN`` that multiplies all inputs of an LSTM by their kernel before the scan.
 
     Fields, results and parameters are those of ``nn.RNN``. The faster path is taken for `LSTMCell`
-    and ``nn.OptimizedLSTMCell`` without ``seq_lengths``, ``reverse`` or lifted variables beyond
-    parameters; everything else is ``nn.RNN`` itself.
+    and ``nn.OptimizedLSTMCell`` themselves, not their subclasses, without ``seq_lengths``,
+    ``reverse`` or ``unroll``; everything else is ``nn.RNN`` itself.
     """
 
     def __call__(
