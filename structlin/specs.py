@@ -8,16 +8,20 @@ from structlin.matrices._kronecker import Kron
 from structlin.matrices._low_rank import LowRankSpec as LowRank
 from structlin.matrices._sparse_spec import SparseSpec as Sparse
 from structlin.matrices._spec import SPECS, Spec, from_json
+from structlin.matrices._weights import Covariance, Fisher, Rows
 
 __all__ = [
     "HMD",
     "SPECS",
+    "Covariance",
     "Dense",
     "Doped",
     "DopedKron",
+    "Fisher",
     "Kron",
     "LowRank",
     "PerGate",
+    "Rows",
     "Sparse",
     "Spec",
     "from_json",

@@ -76,6 +76,17 @@ def scaled(part: Factory, scalar: float) -> Factory:
     return of(lambda made: ms.Scaled.of(made, scalar), part)
 
 
+def shuffled(part: Factory, *, rows: bool = True, columns: bool = True) -> Factory:
+    """The part with its rows and columns in another order."""
+
+    def factory(key: jax.Array, dtype: Any) -> ms.Matrix:
+        inner, rng = part(key, dtype), Draw(key, dtype).rng
+        orders = [jnp.asarray(rng.permutation(size).astype(np.int32)) for size in inner.shape]
+        return ms.Permuted(inner, orders[0] if rows else None, orders[1] if columns else None)
+
+    return factory
+
+
 CASES: dict[str, list[Factory]] = {
     "Dense": [dense(1, 4), dense(4, 1), dense(24, 36)],
     "Diagonal": [diagonal(1), diagonal(5), diagonal(30)],
@@ -102,10 +113,16 @@ CASES: dict[str, list[Factory]] = {
         of(ms.Sum.of, kronecker((4, 6), (6, 6)), sparse(24, 36, 2)),
     ],
     "Product": [
-        of(ms.Product.of, dense(1, 3), dense(3, 1)),
+        of(ms.Product.of, dense(1, 3), low_rank(3, 1, 1)),
         of(ms.Product.of, diagonal(4), kronecker((2, 2), (2, 2)), dense(4, 4)),
         of(ms.Product.of, sparse(3, 4, 1), hmd(4, 5, 1, 2)),
         of(ms.Product.of, low_rank(24, 2, 36), diagonal(36)),
+    ],
+    "Permuted": [
+        shuffled(dense(1, 3)),
+        shuffled(kronecker((3, 1), (2, 1)), columns=False),
+        shuffled(hmd(4, 7, 2, 1), rows=False),
+        shuffled(kronecker((4, 6), (6, 6))),
     ],
     "Scaled": [
         scaled(dense(1, 3), 2.0),
@@ -121,6 +138,37 @@ CASES: dict[str, list[Factory]] = {
     ],
 }
 """Structure name -> factories ``(key, dtype) -> Matrix``, the large one last."""
+
+SQUARE: dict[str, Factory] = {
+    "Dense": dense(4, 4),
+    "Diagonal": diagonal(5),
+    "Kronecker": kronecker((2, 2), (3, 3)),
+    "Product": of(ms.Product.of, diagonal(4), kronecker((2, 2), (2, 2)), dense(4, 4)),
+    "Scaled": scaled(dense(3, 3), -2.0),
+}
+"""Structure name -> a square matrix far from singular, of what has solve, inverse or slogdet."""
+
+
+def positive(build: Callable[[Callable[[int], jax.Array]], ms.Matrix]) -> Factory:
+    """From ``build(draw)``, ``draw(n)`` being a positive definite Hermitian array, a factory."""
+
+    def factory(key: jax.Array, dtype: Any) -> ms.Matrix:
+        d = Draw(key, dtype)
+
+        def array(n: int) -> jax.Array:
+            half = np.asarray(d(n, n))
+            return jnp.asarray(half @ half.conj().T / n + np.eye(n, dtype=half.dtype))
+
+        return build(array)
+
+    return factory
+
+
+POSITIVE: dict[str, Factory] = {
+    "Dense": positive(lambda array: ms.Dense(array(4))),
+    "Diagonal": positive(lambda array: ms.Diagonal(jnp.diagonal(array(5)))),
+}
+"""Structure name -> a positive definite matrix, of what has eigh, cholesky or functions."""
 
 
 SPEC_CASES: dict[str, list[tuple[specs.Spec, tuple[int, int]]]] = {

@@ -47,7 +47,7 @@ class Circulant(Matrix):
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return self._filter(x, _spectrum(self.first))
 
-    def take(self, rows: jax.Array) -> jax.Array:
+    def _take(self, rows: jax.Array) -> jax.Array:
         rows = jnp.asarray(rows)[..., None]
         columns = jnp.arange(len(self), dtype=rows.dtype)
         return jnp.asarray(self.first)[(columns - rows) % len(self)]
@@ -56,16 +56,16 @@ class Circulant(Matrix):
         return Circulant(jnp.roll(self.first[::-1], 1))
 
     def to_dense(self) -> jax.Array:
-        return self.take(jnp.arange(len(self)))
+        return self._take(jnp.arange(len(self)))
 
     def flops(self) -> int:
         n = len(self)
         return math.ceil(15 * n * math.log2(max(n, 2))) + 6 * n  # three transforms, one product
 
-    def solve(self, b: jax.Array) -> jax.Array:
+    def _solve(self, b: jax.Array) -> jax.Array:
         return self._filter(b.T, 1 / _spectrum(self.transpose().first)).T
 
-    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
         eigenvalues = _spectrum(self.first)
         sizes = jnp.abs(eigenvalues)
         return _cast(jnp.prod(eigenvalues / sizes), self.dtype), jnp.sum(jnp.log(sizes))
@@ -86,15 +86,17 @@ def _cast(x: jax.Array, dtype: Any) -> jax.Array:
 class CirculantSpec(specs.Spec):
     """Asks for a circulant matrix."""
 
+    weighs = (specs.Rows,)
+
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Circulant:
         n = _side(shape)
         return Circulant(jax.random.normal(key, (n,), dtype) / jnp.asarray(n**0.5, dtype))
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Circulant:
+    def _fit(self, dense: jax.Array, weights: Any) -> Circulant:
         n = _side(dense.shape)
         rows = jnp.arange(n)[:, None]
         diagonals = dense[rows, (rows + jnp.arange(n)) % n]  # the k-th wrapped one in column k
-        return Circulant(jnp.average(diagonals, axis=0, weights=weights))
+        return Circulant(jnp.average(diagonals, axis=0, weights=weights and weights.values))
 
 
 def _side(shape: tuple[int, ...]) -> int:

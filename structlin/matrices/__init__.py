@@ -1,6 +1,6 @@
 """Structured matrices: pytrees that stand for an ``(m, n)`` matrix and never form it."""
 
-from structlin.matrices._base import REGISTRY, Matrix, UnsupportedError, static
+from structlin.matrices._base import Matrix, static
 from structlin.matrices._column_blocks import ColumnBlocks
 from structlin.matrices._cost import Cost
 from structlin.matrices._dense import Dense
@@ -9,7 +9,9 @@ from structlin.matrices._hmd import HMD
 from structlin.matrices._kronecker import Kronecker
 from structlin.matrices._low_rank import LowRank
 from structlin.matrices._masked import Masked
+from structlin.matrices._permuted import Permuted
 from structlin.matrices._product import Product
+from structlin.matrices._registry import REGISTRY, UnsupportedError
 from structlin.matrices._scaled import Scaled
 from structlin.matrices._sparse import Sparse
 from structlin.matrices._sum import Sum
@@ -27,6 +29,7 @@ __all__ = [
     "LowRank",
     "Masked",
     "Matrix",
+    "Permuted",
     "Product",
     "Scaled",
     "Sparse",

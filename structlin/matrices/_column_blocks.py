@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from structlin.matrices._base import Matrix
-from structlin.matrices._spec import Spec, check_fit
+from structlin.matrices._spec import Spec
 from structlin.matrices._transposed import Transposed
+from structlin.matrices._weights import Covariance, Fisher, Rows
 
 __all__ = ["ColumnBlocks", "PerGate"]
 
@@ -36,8 +37,8 @@ class ColumnBlocks(Matrix):
         pairs = zip(self.blocks, parts, strict=True)
         return functools.reduce(jnp.add, (b.rmatmul_transposed(p) for b, p in pairs))
 
-    def take(self, rows: jax.Array) -> jax.Array:
-        return jnp.concatenate([b.take(rows) for b in self.blocks], axis=-1)
+    def _take(self, rows: jax.Array) -> jax.Array:
+        return jnp.concatenate([b._take(rows) for b in self.blocks], axis=-1)
 
     def transpose(self) -> Matrix:
         return Transposed(self)
@@ -59,6 +60,8 @@ class PerGate(Spec):
     Raises:
         ValueError: ``gates`` is less than one.
     """
+
+    weighs = (Rows, Fisher, Covariance)
 
     inner: Spec
     gates: int = 4
@@ -82,8 +85,11 @@ class PerGate(Spec):
         gate, keys = self._gate_shape(shape), jax.random.split(key, self.gates)
         return ColumnBlocks(tuple(self.inner.init(k, gate, dtype) for k in keys))
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> ColumnBlocks:
-        dense = check_fit(self, dense, weights)
+    def _fit(self, dense: jax.Array, weights: Any) -> ColumnBlocks:
         self._gate_shape(dense.shape)
         gates = jnp.split(dense, self.gates, axis=1)
-        return ColumnBlocks(tuple(self.inner.fit(g, weights) for g in gates))
+        shares = [weights] * self.gates
+        if isinstance(weights, Fisher):
+            shares = [Fisher(v) for v in jnp.split(weights.values, self.gates, axis=1)]
+        pairs = zip(gates, shares, strict=True)
+        return ColumnBlocks(tuple(self.inner.fit(g, w) for g, w in pairs))

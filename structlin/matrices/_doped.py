@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from structlin import decompose
+from structlin.matrices._base import Matrix
 from structlin.matrices._kronecker import Kron
 from structlin.matrices._kronecker_shapes import Shapes, full_rank_shapes, largest_within
 from structlin.matrices._masked import Masked
 from structlin.matrices._sparse_spec import SparseSpec, check_density, slot_bytes
-from structlin.matrices._spec import Spec, budget, check_fit, check_size, too_small
+from structlin.matrices._spec import Spec, budget, check_size, too_small
 from structlin.matrices._sum import Sum
+from structlin.matrices._weights import Rows
 
 __all__ = ["Doped", "DopedKron"]
 
@@ -40,6 +42,7 @@ class Doped(Spec):
         needs no padding.
     """
 
+    weighs = (Rows,)
     size_field = "density"
 
     host: Spec
@@ -66,7 +69,7 @@ class Doped(Spec):
         density = SparseSpec(density).sized(shape, dtype).density
         return Doped(host, density, anneal=self.anneal)
 
-    def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Sum:
+    def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Matrix:
         size = self.sized(shape, dtype)
         host, co = jax.random.split(key)
         sparse = SparseSpec(size.density, anneal=self.anneal).init(co, shape, dtype)
@@ -74,8 +77,7 @@ class Doped(Spec):
         small = Masked(sparse.values * jnp.asarray(0.1, dtype), sparse.density)
         return Sum.of(size.host.init(host, shape, dtype), small)
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Sum:
-        dense = check_fit(self, dense, weights)
+    def _fit(self, dense: jax.Array, weights: Any) -> Matrix:
         size = self.sized_for(dense)
         density = size.density or 1.0
         if self.anneal:
@@ -105,6 +107,7 @@ class DopedKron(Spec):
         Thakker et al. (2021), "Doped structures for recurrent neural networks".
     """
 
+    weighs = (Rows,)
     size_field = "density"
 
     compression: float | None = None
@@ -133,9 +136,8 @@ class DopedKron(Spec):
         shapes = self._host(shape, dtype).shapes
         return DopedKron(density=density, shapes=shapes, anneal=self.anneal)
 
-    def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Sum:
+    def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Matrix:
         return self._doped(shape, dtype).init(key, shape, dtype)
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Sum:
-        dense = check_fit(self, dense, weights)
+    def _fit(self, dense: jax.Array, weights: Any) -> Matrix:
         return self._doped(dense.shape, dense.dtype).fit(dense, weights)

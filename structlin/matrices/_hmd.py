@@ -13,8 +13,9 @@ import numpy as np
 
 from structlin import decompose
 from structlin.matrices._base import Matrix
-from structlin.matrices._spec import Spec, budget, check_fit, check_size, too_small
+from structlin.matrices._spec import Spec, budget, check_size, too_small
 from structlin.matrices._transposed import Transposed
+from structlin.matrices._weights import Rows
 
 __all__ = ["HMD", "HMDSpec"]
 
@@ -54,7 +55,7 @@ class HMD(Matrix):
         sums = jnp.stack([p.sum(-1) for p in parts], axis=-1)
         return x[..., :j] @ self.rich.T + sums @ self.left.T
 
-    def take(self, rows: jax.Array) -> jax.Array:
+    def _take(self, rows: jax.Array) -> jax.Array:
         rich, left = jnp.asarray(self.rich)[rows], jnp.asarray(self.left)[rows]
         return jnp.concatenate([rich, self._spread(left) * self.right], axis=-1)
 
@@ -89,6 +90,7 @@ class HMDSpec(Spec):
         with rows of ``y = W x`` as columns of ``x @ W``; there one rank-one block.
     """
 
+    weighs = (Rows,)
     size_field = "dense_columns"
 
     dense_columns: int | None = None
@@ -124,7 +126,10 @@ class HMDSpec(Spec):
         drawn = jax.nn.initializers.lecun_normal()(tall, (m, j + self.rank_blocks), dtype)
         return HMD(drawn[:, :j], drawn[:, j:], jax.random.normal(right, (n - j,), dtype))
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> HMD:
-        dense = check_fit(self, dense, weights)
+    def _fit(self, dense: jax.Array, weights: Any) -> HMD:
         size = self.sized_for(dense)
-        return HMD(*decompose.hmd(dense, size.dense_columns or 0, self.rank_blocks, weights))
+        return HMD(
+            *decompose.hmd(
+                dense, size.dense_columns or 0, self.rank_blocks, weights and weights.values
+            )
+        )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from structlin import decompose, kernels
 from structlin.matrices._base import Matrix
 from structlin.matrices._kronecker_shapes import Shapes, entries, full_rank_shapes, largest_within
-from structlin.matrices._spec import Spec, budget, check_fit, check_size, too_small
+from structlin.matrices._spec import Spec, budget, check_size, too_small
 
 __all__ = ["Kron", "Kronecker"]
 
@@ -39,7 +39,7 @@ class Kronecker(Matrix):
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return kernels.kronecker_rmatmul(x, self.factors)
 
-    def take(self, rows: jax.Array) -> jax.Array:
+    def _take(self, rows: jax.Array) -> jax.Array:
         index = jnp.unravel_index(rows, [m for m, _ in self._shapes])
         picked = (jnp.asarray(f)[i] for f, i in zip(self.factors, index, strict=True))
         return functools.reduce(_outer_rows, picked)
@@ -53,14 +53,14 @@ class Kronecker(Matrix):
     def flops(self) -> int:
         return kernels.kronecker_flops(self._shapes)
 
-    def solve(self, b: jax.Array) -> jax.Array:
+    def _solve(self, b: jax.Array) -> jax.Array:
         if any(m != n for m, n in self._shapes):
-            return super().solve(b)
+            return super()._solve(b)
         return Kronecker(tuple(jnp.linalg.inv(f) for f in self.factors)).matmul(b)
 
-    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
         if any(m != n for m, n in self._shapes):
-            return super().slogdet()
+            return super()._slogdet()
         size, sign, logdet = self.shape[0], jnp.ones((), self.dtype), 0.0
         for f in self.factors:
             power = size // f.shape[0]
@@ -134,13 +134,8 @@ class Kron(Spec):
         keys = jax.random.split(key, len(shapes))
         return Kronecker(tuple(draw(k, s, dtype) for k, s in zip(keys, shapes, strict=True)))
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Kronecker:
-        dense = check_fit(self, dense)
-        if weights is not None:
-            raise ValueError(
-                "Kron.fit takes no row weights: the nearest Kronecker product has a closed form "
-                "only without them. Fit LowRank or HMD with weights, or drop them."
-            )
+    def _fit(self, dense: jax.Array, weights: Any) -> Kronecker:
+        del weights  # none are taken
         shapes = self.sized_for(dense).shapes or ()
         return Kronecker(decompose.nearest_kronecker(dense, shapes))
 

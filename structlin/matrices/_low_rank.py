@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from structlin import decompose
 from structlin.matrices._base import Matrix
-from structlin.matrices._spec import Spec, budget, check_fit, check_size, too_small
+from structlin.matrices._spec import Spec, budget, check_size, too_small
+from structlin.matrices._weights import Rows
 
 __all__ = ["LowRank", "LowRankSpec"]
 
@@ -30,7 +31,7 @@ class LowRank(Matrix):
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return (x @ self.left) @ self.right
 
-    def take(self, rows: jax.Array) -> jax.Array:
+    def _take(self, rows: jax.Array) -> jax.Array:
         return jnp.asarray(self.left)[rows] @ self.right
 
     def transpose(self) -> "LowRank":
@@ -59,6 +60,7 @@ class LowRankSpec(Spec):
         truncated singular value decomposition.
     """
 
+    weighs = (Rows,)
     size_field = "rank"
 
     rank: int | None = None
@@ -88,7 +90,6 @@ class LowRankSpec(Spec):
         draw = jax.nn.initializers.lecun_normal()
         return LowRank(draw(left, (m, rank), dtype), draw(right, (rank, n), dtype))
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> LowRank:
-        dense = check_fit(self, dense, weights)
+    def _fit(self, dense: jax.Array, weights: Any) -> LowRank:
         rank = self.sized_for(dense).rank
-        return LowRank(*decompose.truncated_svd(dense, rank or 0, weights))
+        return LowRank(*decompose.truncated_svd(dense, rank or 0, weights and weights.values))

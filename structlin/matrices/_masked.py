@@ -38,7 +38,7 @@ class Masked(Matrix):
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return x @ self.values
 
-    def take(self, rows: jax.Array) -> jax.Array:
+    def _take(self, rows: jax.Array) -> jax.Array:
         return jnp.asarray(self.values)[rows]
 
     def transpose(self) -> "Masked":

@@ -20,10 +20,13 @@ class Product(Matrix):
     factors: tuple[Matrix, ...]
 
     @classmethod
-    def of(cls, *factors: Matrix) -> "Product":
-        """The product of ``factors``; products among them are taken apart."""
-        parts = (f.factors if isinstance(f, Product) else (f,) for f in factors)
-        return Product(tuple(p for part in parts for p in part))
+    def of(cls, *factors: Matrix) -> Matrix:
+        """The product of ``factors``; products among them are taken apart, neighbours may merge."""
+        kept: list[Matrix] = []
+        for factor in (p for f in factors for p in (f.factors if isinstance(f, Product) else (f,))):
+            merged = kept[-1]._times(factor) if kept else None
+            kept[-1:] = [*kept[-1:], factor] if merged is None else [merged]
+        return kept[0] if len(kept) == 1 else Product(tuple(kept))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -35,8 +38,8 @@ class Product(Matrix):
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return functools.reduce(lambda y, f: f.rmatmul_transposed(y), reversed(self.factors), x)
 
-    def take(self, rows: jax.Array) -> jax.Array:
-        return Product(self.factors[1:]).rmatmul(self.factors[0].take(rows))
+    def _take(self, rows: jax.Array) -> jax.Array:
+        return Product(self.factors[1:]).rmatmul(self.factors[0]._take(rows))
 
     def transpose(self) -> "Product":
         return Product(tuple(f.T for f in reversed(self.factors)))
@@ -47,13 +50,13 @@ class Product(Matrix):
     def flops(self) -> int:
         return sum(f.flops() for f in self.factors)
 
-    def solve(self, b: jax.Array) -> jax.Array:
+    def _solve(self, b: jax.Array) -> jax.Array:
         self._check_square("solve")
-        return functools.reduce(lambda x, factor: factor.solve(x), self.factors, b)
+        return functools.reduce(lambda x, factor: factor._solve(x), self.factors, b)
 
-    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
         self._check_square("slogdet")
-        signs, logs = zip(*(f.slogdet() for f in self.factors), strict=True)
+        signs, logs = zip(*(f._slogdet() for f in self.factors), strict=True)
         return jnp.prod(jnp.stack(signs)), jnp.sum(jnp.stack(logs))
 
     def _check_square(self, operation: str) -> None:

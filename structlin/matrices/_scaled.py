@@ -39,8 +39,8 @@ class Scaled(Matrix):
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return self.inner.rmatmul_transposed(x) * self.scalar
 
-    def take(self, rows: jax.Array) -> jax.Array:
-        return self.inner.take(rows) * self.scalar
+    def _take(self, rows: jax.Array) -> jax.Array:
+        return self.inner._take(rows) * self.scalar
 
     def transpose(self) -> "Scaled":
         return Scaled(self.inner.T, self.scalar)
@@ -51,10 +51,10 @@ class Scaled(Matrix):
     def flops(self) -> int:
         return self.inner.flops() + self.shape[1]
 
-    def solve(self, b: jax.Array) -> jax.Array:
-        return self.inner.solve(b) / self.scalar
+    def _solve(self, b: jax.Array) -> jax.Array:
+        return self.inner._solve(b) / self.scalar
 
-    def slogdet(self) -> tuple[jax.Array, jax.Array]:
-        sign, logdet = self.inner.slogdet()
+    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
+        sign, logdet = self.inner._slogdet()
         n = self.shape[0]
         return sign * jnp.sign(self.scalar) ** n, logdet + n * jnp.log(jnp.abs(self.scalar))

@@ -40,7 +40,7 @@ class Sparse(Matrix):
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return kernels.slot_matmul(x, self.values, self.indices, self.rows)
 
-    def take(self, rows: jax.Array) -> jax.Array:
+    def _take(self, rows: jax.Array) -> jax.Array:
         wanted = jnp.asarray(rows)[..., None].astype(jnp.uint32)
 
         def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]):

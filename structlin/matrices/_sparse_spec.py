@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from structlin import decompose
 from structlin.matrices._masked import Masked
 from structlin.matrices._sparse import index_dtype
-from structlin.matrices._spec import Spec, budget, check_fit, check_size, too_small
+from structlin.matrices._spec import Spec, budget, check_size, too_small
+from structlin.matrices._weights import Rows
 
 __all__ = ["SparseSpec", "slot_bytes"]
 
@@ -44,6 +45,7 @@ class SparseSpec(Spec):
         here those of a column do, so that packing needs no padding.
     """
 
+    weighs = (Rows,)
     size_field = "density"
 
     density: float | None = None
@@ -77,10 +79,13 @@ class SparseSpec(Spec):
         scale = jnp.asarray(density**-0.5, dtype)
         return Masked(jnp.where(kept, drawn * scale, 0), density)
 
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Masked:
-        dense = check_fit(self, dense, weights)
+    def _fit(self, dense: jax.Array, weights: Any) -> Masked:
         density = self.sized_for(dense).density or 1.0
         if self.anneal:
             return Masked(dense, density)
-        score = dense if weights is None else dense * jnp.sqrt(weights)[:, None].astype(dense.dtype)
+        score = (
+            dense
+            if weights is None
+            else dense * jnp.sqrt(weights.values)[:, None].astype(dense.dtype)
+        )
         return Masked(jnp.where(decompose.magnitude_mask(score, density), dense, 0), density)

@@ -13,6 +13,8 @@ from jax.core import Tracer
 
 from structlin.matrices._base import Matrix
 from structlin.matrices._cost import Cost
+from structlin.matrices._majorize import majorized
+from structlin.matrices._weights import Fisher, Rows, as_weights
 
 __all__ = ["SPECS", "Spec", "from_json"]
 
@@ -24,12 +26,15 @@ SPECS: dict[str, "type[Spec]"] = {}
 class Spec(abc.ABC):
     """A frozen, hashable description that makes matrices of any shape that it permits.
 
-    A subclass is made a frozen dataclass and registered on definition. It writes `init`, `fit` and
-    `sized`. Its fields are numbers, strings, tuples and other specs, so that it can be a static
+    A subclass is made a frozen dataclass and registered on definition. It writes `init`, `_fit`
+    and `sized`. Its fields are numbers, strings, tuples and other specs, so that it can be a static
     field of a layer and a line of JSON.
     """
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # of each subclass
+
+    weighs: ClassVar[tuple[type, ...]] = ()
+    """The kinds of weights that `_fit` takes: those with which it is exact or nearly so."""
 
     size_field: ClassVar[str] = ""
     """The field that sets the size when ``compression`` does not; empty if there is none."""
@@ -62,17 +67,33 @@ class Spec(abc.ABC):
             ValueError: The spec cannot make this shape, or not at the compression asked for.
         """
 
-    @abc.abstractmethod
-    def fit(self, dense: jax.Array, weights: jax.Array | None = None) -> Matrix:
+    def fit(self, dense: Any, weights: Any = None) -> Matrix:
         """The matrix of this kind that is near to ``dense``.
 
         Args:
             dense: The matrix to fit, ``(m, n)``, of a floating or complex dtype.
-            weights: Non-negative importance of each row, ``(m,)``; ``None`` weighs all alike.
+            weights: What matters more: `Rows` (or an array ``(m,)``), `Fisher` (or an array
+                ``(m, n)``), `Covariance` (or an array ``(m, m)``); ``None`` weighs all alike.
+                Kinds for which a structure has no fit of its own go by majorisation: each round
+                fits a target that bounds the weighted error, which never grows.
 
         Raises:
-            ValueError: The spec cannot make this shape, or ``dense`` is not a finite matrix.
+            TypeError: ``dense`` is a matrix of this library.
+            ValueError: The spec cannot make this shape, ``dense`` is not a finite matrix, or the
+                weights do not fit it.
         """
+        dense = check_fit(self, dense)
+        m, n = dense.shape
+        given = as_weights(self.spec_name(), weights, (m, n))
+        if given is None or isinstance(given, self.weighs):
+            return self._fit(dense, given)
+        start = Rows(jnp.mean(given.values, axis=1)) if isinstance(given, Fisher) else None
+        start = self._fit(dense, start if Rows in self.weighs else None)
+        return majorized(dense, given, start, lambda target: self._fit(target, None))
+
+    @abc.abstractmethod
+    def _fit(self, dense: jax.Array, weights: Any) -> Matrix:
+        """The fit to a checked ``dense``; ``weights`` is ``None`` or of a kind in ``weighs``."""
 
     def sized(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> Self:
         """The same spec with ``compression`` turned into a size of its own for ``shape``."""
@@ -110,8 +131,8 @@ def from_json(text: str) -> Spec:
     return spec
 
 
-def check_fit(spec: Spec, dense: Any, weights: Any = None) -> jax.Array:
-    """``dense`` as an array that can be fitted, with its ``weights``; a clear error otherwise."""
+def check_fit(spec: Spec, dense: Any) -> jax.Array:
+    """``dense`` as an array that can be fitted; a clear error otherwise."""
     name = spec.spec_name()
     if isinstance(dense, Matrix):
         raise TypeError(f"{name}.fit takes an array, given {dense!r}: call `.to_dense()` first.")
@@ -124,17 +145,7 @@ def check_fit(spec: Spec, dense: Any, weights: Any = None) -> jax.Array:
         raise ValueError(f"{name}.fit needs floating point numbers; given {dense.dtype}.")
     if not isinstance(dense, Tracer) and not bool(jnp.isfinite(dense).all()):
         raise ValueError(f"{name}.fit was given a matrix that holds NaN or infinity.")
-    if weights is not None:
-        _check_weights(name, weights, dense.shape[0])
     return dense
-
-
-def _check_weights(name: str, weights: Any, rows: int) -> None:
-    needs = f"{name}.fit needs one non-negative weight for each of the {rows} rows"
-    if jnp.shape(weights) != (rows,):
-        raise ValueError(f"{needs}; given shape {jnp.shape(weights)}.")
-    if not isinstance(weights, Tracer) and not bool(jnp.all(jnp.asarray(weights) >= 0)):
-        raise ValueError(f"{needs}; given some that are negative or NaN.")
 
 
 def check_size(spec: Any, *, required: bool) -> None:

@@ -35,10 +35,17 @@ class Sum(Matrix):
         )
 
     @classmethod
-    def of(cls, *terms: Matrix) -> "Sum":
-        """The sum of ``terms``; sums among them are taken apart."""
-        parts = (t.terms if isinstance(t, Sum) else (t,) for t in terms)
-        return Sum(tuple(p for part in parts for p in part))
+    def of(cls, *terms: Matrix) -> Matrix:
+        """The sum of ``terms``; sums among them are taken apart, and terms that merge do."""
+        kept: list[Matrix] = []
+        for term in (p for t in terms for p in (t.terms if isinstance(t, Sum) else (t,))):
+            merged = ((i, k._plus(term)) for i, k in enumerate(kept))
+            place, one = next((pair for pair in merged if pair[1] is not None), (-1, None))
+            if one is None:
+                kept.append(term)
+            else:
+                kept[place] = one
+        return kept[0] if len(kept) == 1 else Sum(tuple(kept))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -50,8 +57,8 @@ class Sum(Matrix):
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return _total(t.rmatmul_transposed(x) for t in self.terms)
 
-    def take(self, rows: jax.Array) -> jax.Array:
-        return _total(t.take(rows) for t in self.terms)
+    def _take(self, rows: jax.Array) -> jax.Array:
+        return _total(t._take(rows) for t in self.terms)
 
     def transpose(self) -> "Sum":
         return Sum(tuple(t.T for t in self.terms))

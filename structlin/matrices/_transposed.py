@@ -36,5 +36,5 @@ class Transposed(Matrix):
     def flops(self) -> int:
         return self.inner.flops()
 
-    def slogdet(self) -> tuple[jax.Array, jax.Array]:
-        return self.inner.slogdet()
+    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
+        return self.inner._slogdet()

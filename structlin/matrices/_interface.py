@@ -1,0 +1,86 @@
+"""What a structure writes, and the little that needs nothing else."""
+
+import abc
+from typing import TYPE_CHECKING, Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from structlin.matrices._base import Matrix
+
+__all__ = ["Interface"]
+
+
+class Interface(abc.ABC):
+    """The five methods of a structure, and what may be done better for products and rows."""
+
+    # What a structure writes.
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """``(m, n)``."""
+
+    @abc.abstractmethod
+    def rmatmul(self, x: jax.Array) -> jax.Array:
+        """``x @ self`` for rows ``x`` of shape ``(..., m)``; returns ``(..., n)``."""
+
+    @abc.abstractmethod
+    def transpose(self) -> "Matrix":
+        """The transpose, without conjugation, ``(n, m)``."""
+
+    @abc.abstractmethod
+    def to_dense(self) -> jax.Array:
+        """The matrix as an array, ``(m, n)``: the only door to a dense form."""
+
+    @abc.abstractmethod
+    def flops(self) -> int:
+        """Floating point operations of ``rmatmul`` on one row, a multiply-add counted as two."""
+
+    # What may be done better; so may everything of the classes above.
+
+    def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
+        """``x @ self.T`` for ``x`` of shape ``(..., n)``; derived as the adjoint of ``rmatmul``."""
+        rows = jnp.zeros((*x.shape[:-1], self.shape[0]), jnp.result_type(x, self.dtype))
+        _, pull = jax.vjp(self.rmatmul, rows)
+        return pull(x.astype(rows.dtype))[0]
+
+    def _take(self, rows: jax.Array) -> jax.Array:
+        """The rows at ``rows``, integers in ``0 .. m - 1`` of any shape, ``(*rows.shape, n)``."""
+        return self.rmatmul(jax.nn.one_hot(rows, self.shape[0], dtype=self.dtype))
+
+    # What follows.
+
+    @property
+    def T(self) -> "Matrix":  # noqa: N802 (NumPy's name)
+        """The transpose."""
+        return self.transpose()
+
+    @property
+    def H(self) -> "Matrix":  # noqa: N802 (the field's name)
+        """The conjugate transpose."""
+        return self.conj().transpose()
+
+    @property
+    def ndim(self) -> int:
+        """Always 2."""
+        return 2
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype to which the floating and complex fields promote."""
+        return jnp.result_type(*(x.dtype for x in jax.tree.leaves(self) if _is_inexact(x)))
+
+    def conj(self) -> Self:
+        """The complex conjugate, ``(m, n)``; every entry is a polynomial of the fields."""
+        return jax.tree.map(lambda x: x.conj() if jnp.iscomplexobj(x) else x, self)
+
+    def astype(self, dtype: Any) -> Self:
+        """The same matrix with its floating and complex fields in ``dtype``; indices stay."""
+        return jax.tree.map(lambda x: x.astype(dtype) if _is_inexact(x) else x, self)
+
+
+def _is_inexact(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.inexact)
