@@ -1,6 +1,6 @@
-"""Writes the tables of the README from the result files, or checks that they agree.
+"""Writes the tables of the pages from the result files, or checks that they agree.
 
-    python benchmarks/tables.py            # rewrites README.md
+    python benchmarks/tables.py            # rewrites README.md and docs/benchmarks.md
     python benchmarks/tables.py --check    # exits with 1 if it would change
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``; ``NAME`` is that of a file
@@ -10,11 +10,13 @@ in ``benchmarks/results`` without its ending.
 import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
 TABLE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 HEADER = (
     "structure",
@@ -30,11 +32,46 @@ HEADER = (
 )
 
 
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    """A Markdown table; columns after the first ``text_columns`` stand to the right."""
+    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *rows))
+
+
 def demo_table(result: dict[str, Any]) -> str:
     """The Markdown table of one ``table.json`` of the demo."""
-    lines = [" | ".join(HEADER), " | ".join(["---"] + ["---:"] * (len(HEADER) - 1))]
-    lines += [" | ".join(_cells(row)) for row in result["rows"]]
-    return "".join(f"| {line} |\n" for line in lines)
+    return markdown(HEADER, map(_cells, result["rows"]))
+
+
+def algebra_table(result: dict[str, Any]) -> str:
+    """Our time, and over the fastest other, for each structure and task."""
+    header = ("structure", "task", "structlin, µs", "fastest other", "µs", "ratio", "others, µs")
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        times, best = row["microseconds"], row["fastest_other"]
+        mine = min(t for n, t in times.items() if n.startswith("structlin"))
+        rest = [n for n in times if n != best and not n.startswith("structlin")]
+        others = ", ".join(f"{n} {times[n]:.0f}" for n in sorted(rest, key=times.__getitem__))
+        first = [row["structure"], row["task"], f"{mine:.0f}", best, f"{times[best]:.0f}"]
+        return [*first, f"{row['ratio']:.2f}", others]
+
+    return markdown(header, map(cells, result["rows"]), 2)
+
+
+def fits_table(result: dict[str, Any]) -> str:
+    """Seconds, error and size of each fit."""
+    header = ("fit", "shape", "seconds", "relative error", "smaller (bytes)")
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        m, n = row["shape"]
+        figures = (f"{row['seconds']:.1f}", f"{row['relative_error']:.4f}")
+        return [row["structure"], f"{m} x {n}", *figures, f"{row['compression']:.1f}x"]
+
+    return markdown(header, map(cells, result["rows"]))
+
+
+KINDS = {"demo": demo_table, "algebra": algebra_table, "fits": fits_table}
+"""What a result file's name starts with -> how it becomes a table."""
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -65,7 +102,7 @@ def render(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match['name']}.json").read_text(encoding="utf-8"))
-        return match[1] + demo_table(result) + match[3]
+        return match[1] + KINDS[match["name"].partition("_")[0]](result) + match[3]
 
     return TABLE.sub(table, text)
 
@@ -73,7 +110,7 @@ def render(text: str) -> str:
 def main() -> int:
     """Rewrites or, with ``--check``, compares."""
     stale = []
-    for path in (ROOT / "README.md",):
+    for path in PAGES:
         old = path.read_text(encoding="utf-8")
         new = render(old)
         if new != old:

@@ -11,29 +11,50 @@ from typing import TYPE_CHECKING, Any
 from structlin import functional, matrices, specs, storage, surgery, train
 from structlin.matrices import combine, partition
 from structlin.storage import load, save
-from structlin.surgery import densify, pack
+from structlin.surgery import convert, densify, pack
 
 if TYPE_CHECKING:
-    from structlin import linen
-    from structlin.linen import HMD, RNN, Dense, DopedKron, Kron, LowRank, LSTMCell, Sparse
+    from structlin import linen, nnx
+    from structlin.linen import (
+        HMD,
+        RNN,
+        BlockDiagonal,
+        BlockLowRank,
+        Circulant,
+        Dense,
+        DopedKron,
+        Kron,
+        LowRank,
+        LSTMCell,
+        Monarch,
+        Sparse,
+        Toeplitz,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "HMD",
     "RNN",
+    "BlockDiagonal",
+    "BlockLowRank",
+    "Circulant",
     "Dense",
     "DopedKron",
     "Kron",
     "LSTMCell",
     "LowRank",
+    "Monarch",
     "Sparse",
+    "Toeplitz",
     "combine",
+    "convert",
     "densify",
     "functional",
     "linen",
     "load",
     "matrices",
+    "nnx",
     "pack",
     "partition",
     "save",
@@ -47,8 +68,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'structlin' has no attribute {name!r}")
-    linen = importlib.import_module("structlin.linen")
-    return linen if name == "linen" else getattr(linen, name)
+    if name in ("linen", "nnx"):
+        return importlib.import_module(f"structlin.{name}")
+    return getattr(importlib.import_module("structlin.linen"), name)
 
 
 def __dir__() -> list[str]:

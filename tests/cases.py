@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from structlin import kernels, specs
 from structlin import matrices as ms
-from structlin import specs
 
 Factory = Callable[[jax.Array, Any], ms.Matrix]
 
@@ -36,6 +36,11 @@ class Draw:
         order = np.argsort(self.rng.random((m, n)), axis=0)[:slots]
         return jnp.asarray(order.astype(np.min_scalar_type(m - 1)))
 
+    def codes(self, groups: int, kept: int, group: int, n: int) -> jax.Array:
+        """For each column of each group ``kept`` different rows of it, as streams of bits."""
+        places = np.argsort(self.rng.random((groups, group, n)), axis=1)[:, :kept]
+        return kernels.pack_bits(jnp.asarray(places), (group - 1).bit_length())
+
     def support(self, m: int, n: int, slots: int) -> jax.Array:
         """Values ``(m, n)`` with ``slots`` nonzeros in each column."""
         order = np.argsort(np.argsort(self.rng.random((m, n)), axis=0), axis=0)
@@ -53,7 +58,33 @@ kronecker = drawn(lambda d, *shapes: ms.Kronecker(tuple(d(*s) for s in shapes)))
 low_rank = drawn(lambda d, m, r, n: ms.LowRank(d(m, r), d(r, n)))
 hmd = drawn(lambda d, m, n, j, k: ms.HMD(d(m, j), d(m, k), d(n - j)))
 masked = drawn(lambda d, m, n, slots: ms.Masked(d.support(m, n, slots), slots / m))
+block_sparse = drawn(
+    lambda d, m, n, slots, r, c: ms.BlockSparse(
+        d(slots, n // c, r, c), d.rows(slots, m // r, n // c), m
+    )
+)
+nm_sparse = drawn(
+    lambda d, groups, n, kept, group: ms.NMSparse(
+        d(groups, kept, n), d.codes(groups, kept, group, n), group
+    )
+)
+block_low_rank = drawn(
+    lambda d, n, *groups: ms.BlockLowRank(
+        tuple(d(g, r) if r else None for g, r in groups),
+        tuple(d(r or g, n) for g, r in groups),
+        jnp.asarray(d.rng.permutation(sum(g for g, _ in groups)).astype(np.uint8)),
+    )
+)
 sparse = drawn(lambda d, m, n, slots: ms.Sparse(d(slots, n), d.rows(slots, m, n), m))
+identity = drawn(lambda d, n: ms.Identity(n, d.dtype.name))
+block_stack = drawn(lambda d, k, r, c: ms.BlockDiagonal(d(k, r, c)))
+circulant = drawn(lambda d, n: ms.Circulant(d(n)))
+toeplitz = drawn(lambda d, m, n: ms.Toeplitz(d(m + n - 1), m))
+fourier = drawn(lambda d, n: ms.Fourier.of(n, d.dtype))
+projection = drawn(lambda d, m, n, kind: ms.Projection.of((m, n), 3, kind, d.dtype))
+monarch = drawn(
+    lambda d, k, i, j, width, r, order: ms.Monarch(d(k, i, j * r), d(j, k * r, width), order)
+)
 
 
 def of(combine: Callable[..., ms.Matrix], *parts: Factory) -> Factory:
@@ -71,9 +102,19 @@ def blocks(*parts: Factory) -> Factory:
     return of(lambda *made: ms.ColumnBlocks(made), *parts)
 
 
+def block_diagonal(*parts: Factory) -> Factory:
+    """The parts along the diagonal."""
+    return of(lambda *made: ms.BlockDiagonal(made), *parts)
+
+
 def scaled(part: Factory, scalar: float) -> Factory:
     """The part times a number."""
     return of(lambda made: ms.Scaled.of(made, scalar), part)
+
+
+def quantized(part: Factory, bits: int, codebook: str = "uniform") -> Factory:
+    """The part with its numbers in few bits."""
+    return of(lambda made: ms.Quantized.of(made, bits, codebook), part)
 
 
 def shuffled(part: Factory, *, rows: bool = True, columns: bool = True) -> Factory:
@@ -95,12 +136,44 @@ CASES: dict[str, list[Factory]] = {
         kronecker((3, 1), (2, 1)),
         kronecker((2, 3), (3, 2)),
         kronecker((2, 1), (1, 3), (2, 2)),
+        of(ms.Kronecker.of, diagonal(3), kronecker((2, 1)), low_rank(2, 1, 3)),
         kronecker((4, 6), (6, 6)),
+    ],
+    "KroneckerSum": [
+        of(ms.kronecker_sum, dense(1, 1), dense(1, 1)),
+        of(ms.kronecker_sum, dense(2, 2), diagonal(3)),
+        of(ms.kronecker_sum, dense(4, 4), dense(2, 2), dense(4, 4)),
     ],
     "LowRank": [low_rank(1, 1, 5), low_rank(5, 1, 1), low_rank(24, 3, 36)],
     "HMD": [hmd(1, 4, 1, 1), hmd(4, 1, 0, 1), hmd(4, 7, 0, 3), hmd(24, 36, 5, 2)],
     "Masked": [masked(1, 4, 1), masked(4, 1, 2), masked(24, 36, 3)],
     "Sparse": [sparse(1, 4, 1), sparse(4, 1, 2), sparse(300, 2, 3), sparse(24, 36, 3)],
+    "BlockSparse": [
+        block_sparse(1, 4, 1, 1, 2),
+        block_sparse(4, 1, 2, 2, 1),
+        block_sparse(600, 2, 3, 2, 1),
+        block_sparse(24, 36, 2, 2, 4),
+    ],
+    "NMSparse": [
+        nm_sparse(1, 1, 1, 2),
+        nm_sparse(2, 1, 2, 4),
+        nm_sparse(2, 5, 3, 5),
+        nm_sparse(6, 36, 2, 4),
+    ],
+    "BlockLowRank": [
+        block_low_rank(5, (1, 1)),
+        block_low_rank(1, (2, 1), (3, 1)),
+        block_low_rank(7, (2, 0), (3, 2), (1, 1)),
+        block_low_rank(36, (4, 0), (8, 3), (12, 1)),
+    ],
+    "Quantized": [
+        quantized(dense(1, 8), 4),
+        quantized(dense(20, 1), 3, "symmetric"),
+        quantized(dense(9, 7), 2, "kmeans"),
+        quantized(sparse(12, 10, 3), 5),
+        quantized(kronecker((4, 6), (6, 6)), 6),
+        quantized(low_rank(24, 3, 36), 8),
+    ],
     "ColumnBlocks": [
         blocks(dense(3, 1)),
         blocks(dense(4, 1), diagonal(4), kronecker((2, 1), (2, 2))),
@@ -136,6 +209,30 @@ CASES: dict[str, list[Factory]] = {
         of(ms.Transposed, blocks(diagonal(3), dense(3, 2))),
         of(ms.Transposed, hmd(36, 24, 3, 2)),
     ],
+    "Identity": [identity(1), identity(5), identity(30)],
+    "BlockDiagonal": [
+        block_stack(1, 1, 4),
+        block_diagonal(dense(4, 1)),
+        block_stack(3, 2, 2),
+        block_diagonal(dense(1, 3), diagonal(2), kronecker((3, 1), (1, 2)), dense(2, 1)),
+        block_stack(6, 4, 6),
+    ],
+    "Circulant": [circulant(1), circulant(5), circulant(6), circulant(30)],
+    "Toeplitz": [toeplitz(1, 4), toeplitz(4, 1), toeplitz(3, 3), toeplitz(24, 36)],
+    "Fourier": [fourier(1), fourier(5), fourier(6), fourier(30)],
+    "Projection": [
+        projection(1, 4, "sign"),
+        projection(4, 1, "normal"),
+        projection(7, 5, "ternary"),
+        projection(5, 5, "normal"),
+        projection(24, 36, "sign"),
+    ],
+    "Monarch": [
+        monarch(1, 1, 2, 3, 1, "columns"),
+        monarch(2, 3, 1, 1, 1, "columns"),
+        monarch(2, 2, 3, 2, 2, "rows"),
+        monarch(4, 6, 6, 6, 1, "columns"),
+    ],
 }
 """Structure name -> factories ``(key, dtype) -> Matrix``, the large one last."""
 
@@ -143,10 +240,32 @@ SQUARE: dict[str, Factory] = {
     "Dense": dense(4, 4),
     "Diagonal": diagonal(5),
     "Kronecker": kronecker((2, 2), (3, 3)),
+    "KroneckerSum": lambda key, dtype: POSITIVE["KroneckerSum"](key, dtype),
     "Product": of(ms.Product.of, diagonal(4), kronecker((2, 2), (2, 2)), dense(4, 4)),
     "Scaled": scaled(dense(3, 3), -2.0),
+    "LowRank": low_rank(3, 2, 3),
+    "HMD": hmd(3, 3, 1, 1),
+    "Masked": masked(3, 3, 2),
+    "Sparse": sparse(3, 3, 2),
+    "BlockSparse": block_sparse(4, 4, 1, 2, 2),
+    "NMSparse": nm_sparse(2, 4, 1, 2),
+    "BlockLowRank": block_low_rank(4, (2, 1), (2, 1)),
+    "Quantized": quantized(dense(4, 4), 8),
+    "ColumnBlocks": blocks(dense(3, 1), dense(3, 2)),
+    "Identity": identity(5),
+    "BlockDiagonal": block_stack(3, 2, 2),
+    "Permuted": shuffled(dense(4, 4)),
+    "Transposed": of(ms.Transposed, dense(4, 4)),
+    "Sum": drawn(lambda d: ms.Diagonal(d(5) / 8 + 2) + ms.LowRank(d(5, 2) / 4, d(2, 5)))(),
+    "Circulant": drawn(lambda d: ms.Circulant(d(5) / 8 + jnp.eye(1, 5, dtype=d.dtype)[0]))(),
+    "Fourier": fourier(5),
+    "Monarch": drawn(
+        lambda d: ms.Monarch(
+            d(2, 3, 3) / 4 + jnp.eye(3, dtype=d.dtype), d(3, 2, 2) / 4 + jnp.eye(2, dtype=d.dtype)
+        )
+    )(),
 }
-"""Structure name -> a square matrix far from singular, of what has solve, inverse or slogdet."""
+"""Structure name -> a square matrix, far from singular if it has solve, inverse or slogdet."""
 
 
 def positive(build: Callable[[Callable[[int], jax.Array]], ms.Matrix]) -> Factory:
@@ -157,16 +276,32 @@ def positive(build: Callable[[Callable[[int], jax.Array]], ms.Matrix]) -> Factor
 
         def array(n: int) -> jax.Array:
             half = np.asarray(d(n, n))
-            return jnp.asarray(half @ half.conj().T / n + np.eye(n, dtype=half.dtype))
+            return jnp.asarray(half @ half.conj().T / n + np.eye(n), d.dtype)
 
         return build(array)
 
     return factory
 
 
+def damped(half: jax.Array) -> ms.Matrix:
+    """``1 + half @ half.H``."""
+    return ms.Identity(len(half), half.dtype.name) + ms.LowRank(half, half.conj().T)
+
+
+ORDER = np.array([2, 0, 3, 1])
+
 POSITIVE: dict[str, Factory] = {
     "Dense": positive(lambda array: ms.Dense(array(4))),
     "Diagonal": positive(lambda array: ms.Diagonal(jnp.diagonal(array(5)))),
+    "Kronecker": positive(lambda array: ms.Kronecker((-array(2), -array(3)))),
+    "KroneckerSum": positive(lambda array: ms.kronecker_sum(array(2), array(3))),
+    "Identity": identity(4),
+    "BlockDiagonal": positive(lambda array: ms.BlockDiagonal.of(array(2), array(2), array(2))),
+    "Permuted": positive(lambda array: ms.Permuted.of(ms.Dense(array(4)), ORDER, ORDER)),
+    "Transposed": positive(lambda array: ms.Transposed(ms.Dense(array(4)))),
+    "Scaled": positive(lambda array: ms.Scaled.of(ms.Dense(array(4)), 0.5)),
+    "Sum": drawn(lambda d: damped(d(4, 2) / 2))(),
+    "Circulant": positive(lambda array: specs.Circulant().fit(array(5))),
 }
 """Structure name -> a positive definite matrix, of what has eigh, cholesky or functions."""
 
@@ -179,6 +314,7 @@ SPEC_CASES: dict[str, list[tuple[specs.Spec, tuple[int, int]]]] = {
         (specs.Kron(factors=3), (8, 12)),
         (specs.Kron(compression=2.0), (12, 8)),
         (specs.Kron(shapes=((2, 1), (3, 4))), (6, 4)),
+        (specs.Kron(compression=2.0, terms=2), (12, 16)),
     ],
     "LowRank": [
         (specs.LowRank(rank=2), (5, 7)),
@@ -194,21 +330,46 @@ SPEC_CASES: dict[str, list[tuple[specs.Spec, tuple[int, int]]]] = {
         (specs.Sparse(density=0.5), (4, 6)),
         (specs.Sparse(compression=4.0), (16, 5)),
         (specs.Sparse(density=0.25, anneal=True), (8, 3)),
+        (specs.Sparse(density=0.5, block=(2, 3)), (8, 6)),
+        (specs.Sparse(pattern="2:4"), (8, 5)),
     ],
     "Doped": [
         (specs.Doped(specs.LowRank(rank=2), density=0.25), (8, 6)),
         (specs.Doped(specs.HMD(dense_columns=1), compression=2.0), (16, 12)),
         (specs.Doped(specs.Kron(), density=0.2, anneal=True), (6, 10)),
     ],
+    "BlockLowRank": [
+        (specs.BlockLowRank(2, 1), (6, 5)),
+        (specs.BlockLowRank((2, 5, 3), (1, 3, 2)), (10, 6)),
+        (specs.BlockLowRank(3, compression=2.0), (24, 20)),
+    ],
+    "Quantized": [
+        (specs.Quantized(specs.Dense(), 4), (9, 6)),
+        (specs.Quantized(specs.LowRank(rank=2), 8), (12, 10)),
+        (specs.Quantized(specs.Dense(), 2, "kmeans"), (8, 8)),
+    ],
     "DopedKron": [
         (specs.DopedKron(density=0.2), (6, 10)),
         (specs.DopedKron(compression=3.0), (16, 24)),
         (specs.DopedKron(density=0.5, shapes=((2, 2), (3, 2))), (6, 4)),
+        (specs.DopedKron(compression=3.0, block=(1, 4)), (16, 24)),
     ],
     "PerGate": [
         (specs.PerGate(specs.LowRank(rank=2)), (5, 12)),
         (specs.PerGate(specs.DopedKron(density=0.5), gates=3), (4, 12)),
         (specs.PerGate(specs.HMD(compression=1.5)), (12, 32)),
+    ],
+    "BlockDiagonal": [
+        (specs.BlockDiagonal(blocks=2), (4, 6)),
+        (specs.BlockDiagonal(blocks=1), (1, 3)),
+        (specs.BlockDiagonal(compression=2.5), (12, 8)),
+    ],
+    "Circulant": [(specs.Circulant(), (5, 5)), (specs.Circulant(), (1, 1))],
+    "Toeplitz": [(specs.Toeplitz(), (4, 6)), (specs.Toeplitz(), (3, 1))],
+    "Monarch": [
+        (specs.Monarch(), (6, 9)),
+        (specs.Monarch(blocks=(2, 3), rank=2), (8, 6)),
+        (specs.Monarch(compression=2.0), (12, 16)),
     ],
 }
 """Spec name -> pairs of a spec and a shape that it can make."""

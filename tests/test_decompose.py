@@ -2,12 +2,13 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from structlin import decompose
+from structlin import decompose, matrices, specs
 
 pytestmark = pytest.mark.usefixtures("x64")
 every_kind = pytest.mark.parametrize("kind", [np.float64, np.complex128])
@@ -192,3 +193,137 @@ def test_structured_plus_sparse_recovers_spikes_on_a_low_rank_matrix(rng):
     part, sparse = decompose.structured_plus_sparse(dense + spikes, *low_rank_fit(1), 1 / 20, 40)
     assert_allclose(sparse, spikes, atol=1e-6)
     assert_allclose(part[0] @ part[1], dense, atol=1e-6)
+
+
+def falling(rng, m, n, power, kind=np.float64):
+    """A matrix whose singular values are ``i ** power``."""
+    u = np.linalg.qr(normal(rng, m, n, kind=kind))[0]
+    v = np.linalg.qr(normal(rng, n, n, kind=kind))[0]
+    return u * np.arange(1, n + 1.0) ** power @ v.conj().T
+
+
+@every_kind
+def test_randomized_svd_is_near_the_optimum_and_tells_its_error(kind, rng):
+    dense = falling(rng, 90, 60, -1.0, kind=kind)
+    singular = np.linalg.svd(dense, compute_uv=False)
+    found = decompose.randomized_svd(dense, 4)
+    made = (found.u * found.s) @ found.vh
+    assert found.u.dtype == kind
+    assert_allclose(found.s, singular[:4], rtol=1e-5)
+    assert_allclose(found.residual, miss(dense, made))
+    assert found.residual <= (1 + 1e-4) * np.linalg.norm(singular[4:])
+    assert singular[4] * (1 - 1e-9) <= np.linalg.norm(dense - made, 2) <= found.bound
+    assert_allclose(found.u.conj().T @ found.u, np.eye(4), atol=1e-10)
+    assert_allclose(found.vh @ found.vh.conj().T, np.eye(4), atol=1e-10)
+    whole = decompose.randomized_svd(dense, 60)
+    assert whole.residual < 1e-9
+    with pytest.raises(ValueError, match="rank from 1 to 60"):
+        decompose.randomized_svd(dense, 61)
+    with pytest.raises(ValueError, match="oversample >= 0"):
+        decompose.randomized_svd(dense, 4, oversample=-1)
+
+
+@every_kind
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90)])
+@pytest.mark.parametrize("limits", [(8, 64, 12), (8, 64, 1000), (8, 16, 12)])
+def test_large_matrices_come_near_the_optimum(kind, shape, limits, rng, monkeypatch):
+    names = ("LAPACK_SIDE", "GRAM_SIDE", "FEW")
+    for name, limit in zip(names, limits, strict=True):
+        monkeypatch.setattr(f"structlin.decompose._leading.{name}", limit)
+    dense = falling(rng, 90, 60, -0.5, kind=kind)
+    dense = (dense if shape == dense.shape else dense.T) * 1e-30
+    singular = np.linalg.svd(dense, compute_uv=False)
+    left, right = decompose.truncated_svd(dense, 5)
+    assert miss(dense, left @ right) <= (1 + 1e-4) * np.linalg.norm(singular[5:])
+    zero = decompose.truncated_svd(np.zeros(shape), 2)
+    assert_array_equal(zero[0] @ zero[1], np.zeros(shape))
+
+
+def subset_error(dense, kept):
+    """The error of a rank-one fit to the columns that are not ``kept``."""
+    rest = np.delete(dense, kept, axis=1)
+    return np.linalg.norm(np.linalg.svd(rest, compute_uv=False)[1:])
+
+
+@pytest.mark.parametrize("j", [1, 3])
+def test_chosen_columns_of_hmd(j):
+    hits = []
+    choose = jax.jit(decompose.hmd_columns, static_argnums=1)
+    for seed in range(10):
+        dense = np.random.default_rng(seed).normal(size=(5, 7))
+        order = np.asarray(choose(dense, j))
+        assert sorted(order) == list(range(7))
+        error = subset_error(dense, order[:j])
+        assert error <= subset_error(dense, range(j)) + 1e-12
+        best = min(subset_error(dense, s) for s in itertools.combinations(range(7), j))
+        hits.append(error <= best + 1e-9)
+    assert sum(hits) >= 8
+
+
+def test_fits_of_hmd_with_chosen_columns(rng):
+    dense = np.outer(rng.normal(size=12), rng.normal(size=10))
+    dense[:, [3, 8]] = rng.normal(size=(12, 2))
+    for weights in (
+        None,
+        specs.Rows(rng.uniform(0.5, 2, 12)),
+        specs.Fisher(rng.uniform(0.5, 2, (12, 10))),
+        specs.Covariance(np.diag(rng.uniform(0.5, 2, 12))),
+    ):
+        made = specs.HMD(dense_columns=2, columns="best").fit(dense, weights)
+        assert_allclose(made.to_dense(), dense, atol=1e-8)
+    spec = specs.HMD(compression=2.0, columns="best")
+    plain = specs.HMD(compression=2.0)
+    assert spec.cost((12, 10)).bytes <= 12 * 10 * 4 / 2
+    assert (
+        spec.sized((12, 10)).cost((12, 10)).bytes == plain.sized((12, 10)).cost((12, 10)).bytes + 10
+    )
+    noise = rng.normal(size=(12, 10))
+    same = [
+        miss(noise, specs.HMD(dense_columns=4, columns=c).fit(noise).to_dense())
+        for c in ("first", "best")
+    ]
+    assert same[1] < same[0]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: specs.LowRank(rank=2.5),
+        lambda: specs.HMD(dense_columns=1.5),
+        lambda: specs.HMD(dense_columns=1, rank_blocks=1.5),
+        lambda: specs.HMD(dense_columns=1, columns="some"),
+        lambda: specs.HMD(dense_columns=1, columns="best", rank_blocks=2),
+    ],
+)
+def test_sizes_are_whole_numbers(build):
+    with pytest.raises(ValueError, match="whole number|columns"):
+        build()
+
+
+@every_kind
+def test_low_rank_in_closed_form(kind, rng):
+    left, right = normal(rng, 7, 2, kind=kind), normal(rng, 2, 5, kind=kind)
+    w, dense = matrices.LowRank(jnp.asarray(left), jnp.asarray(right)), left @ right
+    u, s, vh = w.svd()
+    assert s.shape == (2,)
+    assert_allclose(u.to_dense() * s @ vh.to_dense(), dense, atol=1e-12)
+    assert_allclose(w.pinv().to_dense(), np.linalg.pinv(dense), atol=1e-11)
+    assert_allclose(w.gram().to_dense(), dense.conj().T @ dense, atol=1e-12)
+    assert_allclose(w.trace(), np.trace(dense))
+    assert_allclose(w.frobenius_norm(), np.linalg.norm(dense))
+    # Columns that cancel, a factor without full rank, and zero: the norm and its gradient.
+    near = np.concatenate([left[:, :1], left[:, :1]], 1)
+    other = np.concatenate([right[:1], -right[:1] * (1 - 1e-9)])
+    found = matrices.LowRank(jnp.asarray(near), jnp.asarray(other)).frobenius_norm()
+    assert_allclose(found, 1e-9 * np.linalg.norm(np.outer(left[:, 0], right[0])), rtol=1e-5)
+
+    def slope(f, *at):
+        return jax.grad(lambda *x: f(*x).real, argnums=(0, 1))(*map(jnp.asarray, at))
+
+    for factors in ((left, right), (left * [1, 0], right)):
+        mine = slope(lambda a, b: matrices.LowRank(a, b).frobenius_norm(), *factors)
+        dense_one = slope(lambda a, b: jnp.linalg.norm(a @ b), *factors)
+        for a, b in zip(mine, dense_one, strict=True):
+            assert_allclose(a, b, atol=1e-12)
+    nothing = slope(lambda a, b: matrices.LowRank(a, b).frobenius_norm(), left * 0, right)
+    assert all(np.isfinite(x).all() for x in nothing)

@@ -1,4 +1,4 @@
-"""Which entries pruning keeps, and which shapes Kronecker factors take."""
+"""Which entries pruning keeps, what doping fits, and which shapes Kronecker factors take."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from structlin import decompose
+from structlin import decompose, specs
 from structlin.matrices._kronecker_shapes import full_rank_shapes
 
 
@@ -56,6 +56,104 @@ def test_complex_magnitudes():
 def test_half_precision_counts_exactly():
     dense = jnp.linspace(1, 2, 1000).astype(jnp.bfloat16)[:, None]  # many ties
     assert int(decompose.magnitude_mask(dense, 0.123).sum()) == 123
+
+
+def test_known_and_traced_values_give_one_mask(rng):
+    for dense in (
+        rng.normal(size=(9, 5)),
+        rng.integers(0, 3, size=(9, 5)),
+        np.full((9, 5), np.nan),
+    ):
+        dense = dense.astype("f")
+        for axis in (0, 1, None):
+            known = decompose.magnitude_mask(dense, 4 / 9, axis)
+            traced = jax.jit(lambda d, axis=axis: decompose.magnitude_mask(d, 4 / 9, axis))(dense)
+            assert_array_equal(known, traced)
+
+
+def test_whole_rows(rng):
+    dense = rng.normal(size=(6, 4)).astype("f")
+    mask = np.asarray(decompose.row_magnitude_mask(dense, 0.5))
+    kept = np.sort(np.argsort(-np.linalg.norm(dense, axis=1))[:3])
+    assert_array_equal(np.flatnonzero(mask.any(1)), kept)
+    assert_array_equal(mask.all(1), mask.any(1))
+
+
+def test_all_blocks_may_compete(rng):
+    dense = rng.normal(size=(4, 6)).astype("f")
+    mask = np.asarray(decompose.block_magnitude_mask(dense, 0.5, (2, 3), axis=None))
+    squares = (dense**2).reshape(2, 2, 2, 3).sum((1, 3))
+    least = np.sort(squares.ravel())[2]
+    assert_array_equal(mask.reshape(2, 2, 2, 3).all((1, 3)), squares >= least)
+    assert mask.sum() == 12
+
+
+def test_ties_in_a_group_fall_to_the_lower_row():
+    mask = decompose.nm_mask(np.ones((4, 2), "f"), 1, 2)
+    assert_array_equal(mask, [[1, 1], [0, 0], [1, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("host", "block", "kind"),
+    [
+        (specs.LowRank(rank=2), (1, 1), None),
+        (specs.LowRank(rank=2), (2, 3), specs.Rows),
+        (specs.LowRank(rank=2), (1, 1), specs.Fisher),
+        (specs.Kron(), (2, 3), None),
+    ],
+)
+def test_doped_errors_never_grow_under_weights(host, block, kind, rng):
+    """More rounds never fit worse, and no round worse than the host by itself."""
+    dense = rng.normal(size=(8, 6)).astype("f")
+    weights = {None: None, specs.Rows: rng.uniform(size=8), specs.Fisher: rng.uniform(size=(8, 6))}
+    given = None if kind is None else kind(jnp.asarray(weights[kind], jnp.float32))
+    weight = np.ones((8, 6)) if kind is None else weights[kind].reshape(8, -1)
+
+    def error(rounds):
+        part, sparse = decompose.structured_plus_sparse(
+            dense,
+            lambda d: host.fit(d, given),
+            lambda w: w.to_dense(),
+            0.25,
+            rounds,
+            weights=None if kind is None else jnp.asarray(weight, jnp.float32),
+            mask=lambda score: decompose.block_magnitude_mask(score, 0.25, block),
+        )
+        return np.sum(weight * np.asarray(dense - part.to_dense() - sparse) ** 2)
+
+    errors = [error(rounds) for rounds in (0, 2)]
+    assert errors[1] <= errors[0] * 1.0001
+    alone = np.sum(weight * np.asarray(dense - host.fit(dense, given).to_dense()) ** 2)
+    assert errors[0] < alone
+
+
+def test_the_sparse_step_takes_what_weighs_most():
+    dense = np.array([[3.0, 0.0], [2.0, 1.0]], np.float32)
+    weights = jnp.asarray([[1.0, 1.0], [9.0, 1.0]])
+    _, sparse = decompose.structured_plus_sparse(
+        dense, lambda d: 0 * d, lambda d: d, 0.5, weights=weights
+    )
+    assert_array_equal(sparse, [[0, 0], [2, 1]])
+
+
+def test_a_fit_that_grows_worse_is_dropped():
+    dense, calls = np.eye(4, dtype="f"), []
+
+    def fit(d):
+        calls.append(1)
+        return 0 * d if len(calls) == 1 else 0 * d + 100.0
+
+    part, sparse = decompose.structured_plus_sparse(dense, fit, lambda d: d, 0.25, 9)
+    assert_array_equal(part + sparse, dense)
+    assert len(calls) == 2
+
+
+def test_doping_under_jit_equals_doping_outside(rng):
+    dense = rng.normal(size=(8, 6)).astype("f")
+    fit = specs.Doped(specs.LowRank(rank=1), density=0.25).fit
+    np.testing.assert_allclose(
+        jax.jit(lambda d: fit(d).to_dense())(dense), fit(dense).to_dense(), rtol=0.2, atol=0.05
+    )
 
 
 def factorings(value, parts):

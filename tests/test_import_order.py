@@ -31,7 +31,7 @@ MODULES = {name_of(p): p for p in sorted(ROOT.rglob("*.py"))}
 
 
 def imports(name, *, types=True):
-    """Modules of structlin that ``name`` imports, anywhere in it; for type checkers if ``types``."""
+    """Modules of structlin that ``name`` imports; with ``types`` also for type checkers alone."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))

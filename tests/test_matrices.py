@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import ALL, CASES, LARGE, make
+from cases import ALL, CASES, make
+from laws import close, numbers, precision, wide
 from numpy.testing import assert_allclose
 
 from structlin import matrices as ms
@@ -12,22 +13,6 @@ from structlin import matrices as ms
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 every_case = pytest.mark.parametrize(("name", "index"), ALL)
 every_structure = pytest.mark.parametrize("name", CASES)
-
-BATCHES = [(), (3,), (2, 3), (0,)]
-
-
-def tolerance(dtype):
-    """Relative and absolute, for entries of order one."""
-    wide = np.finfo(dtype).bits == 64
-    return {"rtol": 1e-10, "atol": 1e-10} if wide else {"rtol": 1e-4, "atol": 1e-4}
-
-
-def numbers(rng, shape, dtype):
-    """Normal numbers as a NumPy array."""
-    values = rng.normal(size=shape)
-    if np.issubdtype(dtype, np.complexfloating):
-        values = values + 1j * rng.normal(size=shape)
-    return np.asarray(values, dtype)
 
 
 @jax.jit
@@ -37,71 +22,85 @@ def products(w, rows, cols, ids):
     return w.to_dense(), w.T.to_dense(), w.T.T.to_dense(), left, right, [w.take(ids), w[-1], w[1:]]
 
 
-def check_products(matrix, rng, dtype, batches=BATCHES):
-    """Every product, transpose and choice of rows equals that of the dense matrix."""
+@every_case
+def test_products_and_rows_equal_dense(name, index, x64, rng):
+    matrix = make(name, index, np.float64)
     m, n = matrix.shape
-    rows = [numbers(rng, (*b, m), dtype) for b in batches]
-    cols = [numbers(rng, s, dtype) for s in [(n,), *((*b, n, 2) for b in batches if b != (3,))]]
-    ids = np.array([[0, m - 1], [m // 2, 0]])
+    rows = [rng.normal(size=(*batch, m)) for batch in [(), (2, 3), (0,)]]
+    cols = [rng.normal(size=shape) for shape in [(n,), (2, n, 2), (0, n, 1)]]
+    ids = np.array([[0, -1], [m // 2, m + 5], [-m, -m - 5]])  # under jit the last are clamped
     dense, flipped, twice, left, right, taken = products(matrix, rows, cols, ids)
     w = np.asarray(dense)
     assert matrix.T.shape == (n, m)
     assert matrix.T.T.shape == dense.shape == (m, n)
-    pairs = [
-        (flipped, w.T),
-        (twice, w),
-        *zip(left, [x @ w for x in rows], strict=True),
-        *zip(right, [w @ v for v in cols], strict=True),
-        *zip(taken, [w[ids], w[-1], w[1:]], strict=True),
-    ]
-    for got, want in pairs:
-        assert got.shape == want.shape
-        assert got.dtype == dtype
-        assert_allclose(got, want, **tolerance(dtype))
-
-
-@every_case
-def test_products_and_rows_equal_dense(name, index, x64, rng):
-    check_products(make(name, index, np.float64), rng, np.dtype("float64"))
-
-
-@pytest.mark.parametrize(("name", "index"), LARGE)
-def test_products_and_rows_equal_dense_in_single_precision(name, index, rng):
-    check_products(make(name, index, np.float32), rng, np.dtype("float32"), BATCHES[1:3])
+    close(flipped, w.T, np.float64)
+    close(twice, w, np.float64)
+    for got, x in zip(left, rows, strict=True):
+        close(got, x @ w, np.float64, what=f"rows {x.shape}")
+    for got, v in zip(right, cols, strict=True):
+        close(got, w @ v, np.float64, what=f"columns {v.shape}")
+    inside = np.array([[0, m - 1], [m // 2, m - 1], [0, 0]])
+    for got, want in zip(taken, [w[inside], w[-1], w[1:]], strict=True):
+        close(got, want, np.float64, what="take")
 
 
 @every_structure
-def test_products_of_complex_numbers_equal_dense(name, rng):
-    with jax.numpy_dtype_promotion("standard"):
-        matrix = make(name, 1, np.complex64)
-        assert matrix.dtype == np.complex64
-        check_products(matrix, rng, np.dtype("complex64"), BATCHES[2:3])
+def test_rows_out_of_range_raise(name):
+    matrix = make(name, 1, np.float32)
+    m = len(matrix)
+    for rows in (m, -m - 1, [0, m], np.array([[0], [-m - 1]]), jnp.array([m])):
+        with pytest.raises(IndexError, match=f"numbered from {-m} to {m - 1}"):
+            matrix.take(rows)
+
+
+@jax.jit
+def in_many_dtypes(made, rows, cols):
+    """Of each matrix its products and rows, and its entries in a wider dtype."""
+
+    def one(w, x, v):
+        wider = w.astype(np.float32) if jnp.finfo(w.dtype).bits < 32 else w
+        return wider.to_dense(), w.to_dense(), x @ w, w @ v, w.take(np.array([0, -1]))
+
+    return [one(*parts) for parts in zip(made, rows, cols, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "dtypes", [("float32", "bfloat16", "float16"), ("complex64",)], ids=["real", "complex"]
+)
+@every_structure
+def test_products_keep_every_dtype(name, dtypes, rng):
+    with precision(dtypes[0]):
+        made = [make(name, 1, dtype) for dtype in dtypes]
+        m, n = made[0].shape
+        rows = [numbers(rng, (2, m), jnp.dtype(dtype)) for dtype in dtypes]
+        cols = [numbers(rng, n, jnp.dtype(dtype)) for dtype in dtypes]
+        results = in_many_dtypes(made, rows, cols)
+    for matrix, dtype, x, v, got in zip(made, dtypes, rows, cols, results, strict=True):
+        w, x, v = wide(got[0]), wide(x), wide(v)
+        assert matrix.dtype == dtype
+        for g, want in zip(got[1:], (w, x @ w, w @ v, w[[0, -1]]), strict=True):
+            close(g, want, jnp.dtype(dtype))
 
 
 @every_structure
 def test_numpy_operands_of_any_dtype(name, rng):
     matrix = make(name, 0, np.float32)
-    (m, n), dense = matrix.shape, np.asarray(matrix.to_dense())
+    m, n = matrix.shape
+    rows = [np.arange(2 * m).reshape(2, m), rng.normal(size=(2, m))]
+    cols = [np.arange(n), rng.normal(size=(n, 2))]
     with jax.numpy_dtype_promotion("standard"):
-        for x in (np.arange(2 * m).reshape(2, m), rng.normal(size=(2, m))):
-            for got in (matrix.rmatmul(x), x @ matrix):
-                assert isinstance(got, jax.Array)
-                assert got.dtype == np.float32
-                assert_allclose(got, x @ dense, rtol=1e-5, atol=1e-5)
-        for v in (np.arange(n), rng.normal(size=(n, 2))):
-            got = matrix @ v
-            assert isinstance(got, jax.Array)
-            assert_allclose(got, dense @ v, rtol=1e-5, atol=1e-5)
-
-
-@every_structure
-def test_bfloat16_stays(name):
-    matrix = make(name, 0, jnp.bfloat16)
-    assert matrix.dtype == jnp.bfloat16
-    assert matrix.rmatmul(jnp.ones((2, matrix.shape[0]), jnp.bfloat16)).dtype == jnp.bfloat16
-    assert (matrix @ jnp.ones(matrix.shape[1], jnp.bfloat16)).dtype == jnp.bfloat16
-    assert matrix.take(jnp.zeros(2, jnp.int32)).dtype == jnp.bfloat16
-    assert matrix.to_dense().dtype == jnp.bfloat16
+        got = jax.jit(
+            lambda w: (
+                w.to_dense(),
+                [product for x in rows for product in (w.rmatmul(x), x @ w)],
+                [w @ v for v in cols],
+            )
+        )(matrix)
+    dense, left, right = np.asarray(got[0]), got[1], got[2]
+    for g, x in zip(left, np.repeat(np.arange(2), 2), strict=True):
+        close(g, rows[x] @ dense, np.float32)
+    for g, v in zip(right, cols, strict=True):
+        close(g, dense @ v, np.float32)
 
 
 @every_structure
@@ -114,7 +113,7 @@ def test_stored_numpy_arrays_work_under_jit(name):
 
 
 @pytest.mark.parametrize(("name", "index"), [c for c in ALL if c[1] > 0])
-def test_gradients_equal_those_through_dense(name, index, x64, rng):
+def test_derivatives_equal_those_through_dense(name, index, x64, rng):
     matrix = make(name, index, np.float64)
     m, n = matrix.shape
     weights, fixed = ms.partition(matrix)
@@ -128,9 +127,17 @@ def test_gradients_equal_those_through_dense(name, index, x64, rng):
         w = ms.combine(weights, fixed).to_dense()
         return jnp.sum((x @ w) ** 2) + jnp.sum((w @ v.T) ** 2) + jnp.sum(w[ids] ** 2)
 
-    both = jax.jit(lambda *a: [jax.grad(f, (0, 1, 2))(*a) for f in (structured, through_dense)])
-    got, want = both(weights, x, v)
+    @jax.jit
+    def derivatives(point, tangents):
+        backward = [jax.grad(f, (0, 1, 2))(*point) for f in (structured, through_dense)]
+        return *backward, jax.jvp(structured, point, tangents)[1]
+
+    point = (weights, x, v)
+    tangents = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), point)
+    got, want, forward = derivatives(point, tangents)
     assert jax.tree.structure(got) == jax.tree.structure(want)
-    assert jax.tree.leaves(got)
-    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        assert_allclose(g, w, rtol=1e-9, atol=1e-9)
+    sums = []
+    for g, w, t in zip(*map(jax.tree.leaves, (got, want, tangents)), strict=True):
+        close(g, w, np.float64, 1e7)
+        sums.append(np.sum(np.asarray(w) * t))
+    assert_allclose(forward, sum(sums), rtol=1e-8, atol=1e-8)

@@ -18,9 +18,9 @@ def test_cost_counts_the_leaves(name, index):
     assert cost.bytes == sum(leaf.nbytes for leaf in leaves)
     assert cost.params == sum(leaf.size for leaf in leaves if leaf.dtype.kind == "f")
     assert (cost.dense_params, cost.dense_bytes) == (m * n, 4 * m * n)
-    assert cost.flops == matrix.flops() > 0
-    assert math.isclose(cost.compression, 4 * m * n / cost.bytes)
-    assert math.isclose(cost.compression_params, m * n / cost.params)
+    assert cost.flops == matrix.flops() >= bool(leaves)  # a product with the identity is free
+    assert math.isclose(cost.compression, 4 * m * n / max(cost.bytes, 1))
+    assert math.isclose(cost.compression_params, m * n / max(cost.params, 1))
 
 
 def holds(matrix, kind):
@@ -35,7 +35,7 @@ def test_flops_agree_with_xla(name, index):
     matrix = make(name, index, np.float32)
     row = np.ones(matrix.shape[0], np.float32)
     compiled = jax.jit(lambda w, x: x @ w).lower(matrix, row).compile()
-    counted = compiled.cost_analysis()["flops"]
+    counted = compiled.cost_analysis().get("flops", 0)
     if holds(matrix, ms.Sparse):
         # A loop over slots: XLA counts its body once, and its counter and index arithmetic with it.
         assert 0 < counted < 4 * matrix.flops()

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, diagonal, hmd, kronecker, make
+from cases import ALL, CASES, SQUARE, diagonal, hmd, kronecker, make
+from laws import close, wide
 from numpy.testing import assert_allclose
 
 from structlin import matrices as ms
@@ -29,6 +30,58 @@ def test_arithmetic_equals_dense(name):
         assert_allclose(g, w, rtol=1e-5, atol=1e-5)
 
 
+def partners(name):
+    """Matrices of every structure that have the shape of this one's large case, it among them."""
+    shape = make(name, -1, np.float32).shape
+    every = [make(other, i, np.float32, 1) for other, i in ALL] + [
+        factory(jax.random.key(1), np.float32) for factory in SQUARE.values()
+    ]
+    found = {type(w).__name__: w for w in every if w.shape == shape}
+    names = sorted(found)
+    start = names.index(name) if name in names else 0
+    return [found[other] for other in names[start:] + names[:start]]
+
+
+@every_structure
+def test_sums_and_products_with_every_structure(name, rng):
+    """Of all pairs the form; the numbers of those that merge, and of three others."""
+    matrix, others = make(name, -1, np.float32), partners(name)
+    m, n = matrix.shape
+    x = rng.normal(size=(1, m)).astype("f")
+
+    def combined(a, b):
+        return a + b, a @ b.T
+
+    def forms(b):
+        return jax.eval_shape(combined, matrix, b)
+
+    for b in others:
+        total, product = forms(b)
+        assert (total.shape, product.shape) == ((m, n), (m, m))
+        assert total.dtype == product.dtype == np.float32
+        assert total.flops() <= matrix.flops() + b.flops() + n, f"a dear sum with {b!r}"
+        assert product.flops() <= matrix.flops() + b.T.flops(), f"a dear product with {b!r}"
+    merged = [
+        b
+        for b in others
+        if not (isinstance(forms(b)[0], ms.Sum) and isinstance(forms(b)[1], ms.Product))
+    ]
+    chosen = [*merged, *(b for b in others[1:] if not any(b is c for c in merged))][
+        : len(merged) + 3
+    ]
+
+    @jax.jit
+    def results(a, chosen):
+        made = [[x @ w for w in combined(a, b)] for b in chosen]
+        return a.to_dense(), [b.to_dense() for b in chosen], made
+
+    dense, forms_of, made = results(matrix, chosen)
+    dense = wide(dense)
+    for b, other, (total, product) in zip(chosen, forms_of, made, strict=True):
+        close(total, x @ (dense + wide(other)), np.float32, what=f"{name} + {b!r}")
+        close(product, x @ (dense @ wide(other).T), np.float32, what=f"{name} @ {b!r}.T")
+
+
 @pytest.mark.parametrize(
     "two",
     [
@@ -47,7 +100,6 @@ def test_scalars_of_every_kind_scale_from_both_sides(two):
     matrix = make("LowRank", 0, np.float32)
     dense = np.asarray(matrix.to_dense())
     for got in (two * matrix, matrix * two, matrix / (1 / two), (matrix / two) * 4):
-        assert isinstance(got, ms.Scaled)
         assert got.dtype == np.float32
         assert_allclose(got.to_dense(), 2 * dense, rtol=1e-6)
 
@@ -64,10 +116,19 @@ def test_a_traced_scalar_scales():
 
 
 def test_combinators_of_a_kind_merge():
-    w = make("LowRank", 0, np.float32)
+    w = make("HMD", 2, np.float32)
     assert len(((w + w) + (w + w)).terms) == 4
     assert len(((w @ w.T) @ (w @ w.T)).factors) == 4
     assert not isinstance((2 * (3 * w)).inner, ms.Scaled)
+
+
+def test_low_rank_products_merge():
+    w = make("LowRank", 2, np.float32)
+    v = ms.LowRank(jnp.ones((36, 2)), jnp.ones((2, 5)))
+    for product, rank in ((w @ v, 2), (v.T @ w.T, 2), (2 * w @ w.T, 3)):
+        assert isinstance(product, ms.LowRank)
+        assert product.left.shape[1] == rank
+    np.testing.assert_allclose((w @ v).to_dense(), w.to_dense() @ v.to_dense(), rtol=1e-4)
 
 
 @every_structure

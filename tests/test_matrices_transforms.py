@@ -1,10 +1,13 @@
 """Matrices under ``vmap``, ``scan`` and ``jit``, and the promise that nothing becomes dense."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, make
+from cases import CASES, POSITIVE, SQUARE, make
+from laws import largest_value
 from numpy.testing import assert_allclose
 
 from structlin import matrices as ms
@@ -26,7 +29,8 @@ def test_vmap_over_stacked_matrices(name, rng):
 
     dense, left, right, row, flipped = jax.jit(jax.vmap(one))(stacked, x, v)
     dense = np.asarray(dense)
-    assert np.abs(dense[0] - dense[1]).max() > 0.01
+    if jax.tree.leaves(stacked):  # what stores no numbers has no two values
+        assert np.abs(dense[0] - dense[1]).max() > 0.01
     assert_allclose(left, np.einsum("bm,bmn->bn", x, dense), rtol=1e-4, atol=1e-5)
     assert_allclose(right, np.einsum("bmn,bn->bm", dense, v), rtol=1e-4, atol=1e-5)
     assert_allclose(row, dense[:, 0], rtol=1e-5)
@@ -64,27 +68,12 @@ def test_jit_traces_once_for_two_values(name):
         return w.dtype.itemsize * sum(jnp.sum(leaf).astype(float) for leaf in jax.tree.leaves(w))
 
     results = [float(total(make(name, 1, np.float32, seed))) for seed in (0, 1)]
-    assert results[0] != results[1]
+    assert results[0] != results[1] or not jax.tree.leaves(make(name, 1, np.float32))
     assert len(traces) == 1
 
 
-def equations(jaxpr):
-    """Every equation of a jaxpr and of the jaxprs inside it."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for value in equation.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(part, "jaxpr", part)
-                if hasattr(inner, "eqns"):
-                    yield from equations(inner)
-
-
-def largest_value(function, *args):
-    """The most elements that any equation of ``function`` puts out."""
-    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    return max(v.aval.size for e in equations(jaxpr) for v in e.outvars if hasattr(v.aval, "size"))
-
-
+KEY = jax.random.key(0)
+SMALL = (SQUARE, POSITIVE)
 COMPACT = [name for name in CASES if name not in ("Dense", "Masked")]
 """The structures that store less than the dense matrix."""
 
@@ -100,19 +89,73 @@ def test_nothing_becomes_dense(name):
         w = ms.combine(weights, fixed)
         return jnp.sum((x @ w) ** 2) + jnp.sum((w @ v) ** 2) + jnp.sum(w.take(ids) ** 2)
 
-    operations = {
+    for operation, function in (products(x, v, ids) | NUMBERS).items():
+        largest = largest_value(function, matrix)
+        assert largest < m * n, f"{operation} of {name} forms {largest} numbers of {m} x {n}"
+    if jax.tree.leaves(weights):
+        forward = functools.partial(jax.jvp, loss)
+        point = (weights, x, v)
+        assert largest_value(jax.grad(loss, (0, 1, 2)), *point) < m * n, f"gradient of {name}"
+        assert largest_value(forward, point, point) < m * n, f"forward derivative of {name}"
+    stacked = jax.tree.map(lambda leaf: leaf[None], matrix)
+    if jax.tree.leaves(stacked):
+        assert largest_value(jax.vmap(lambda w: x @ w), stacked) < m * n
+
+
+def products(x, v, ids):
+    """Operation -> what calls it."""
+    return {
         "rmatmul": lambda w: x @ w,
         "matmul": lambda w: w @ v,
         "matmul by a vector": lambda w: w @ v[:, 0],
         "take": lambda w: w.take(ids),
         "one row": lambda w: w[0],
         "transpose": lambda w: v.T @ w.T,
+        "conjugate transpose": lambda w: v.T @ w.H,
         "arithmetic": lambda w: x @ (2 * w - w),
+        "gram": lambda w: v.T @ w.gram(),
     }
-    for operation, function in operations.items():
-        assert largest_value(function, matrix) < m * n, f"{operation} of {name} forms {m} x {n}"
-    assert largest_value(jax.grad(loss, (0, 1, 2)), weights, x, v) < m * n, f"gradient of {name}"
-    assert largest_value(jax.vmap(lambda w: x @ w), jax.tree.map(lambda a: a[None], matrix)) < m * n
+
+
+NUMBERS = {
+    "diagonal": lambda w: w.diagonal(),
+    "trace": lambda w: w.trace(),
+    "frobenius_norm": lambda w: w.frobenius_norm(),
+    "norm(1)": lambda w: w.norm(1),
+    "norm(2)": lambda w: w.norm(2),
+    "norm(inf)": lambda w: w.norm(np.inf),
+}
+"""Operation -> what calls it."""
+
+SOLVING = {
+    "solve": lambda w, b: w.solve(b),
+    "slogdet": lambda w, b: w.slogdet(),
+    "inverse": lambda w, b: b @ w.inverse(),
+    "pinv": lambda w, b: b @ w.pinv(),
+    "cholesky": lambda w, b: b @ w.cholesky(),
+    "exp": lambda w, b: b @ w.exp(),
+    "sqrt": lambda w, b: b @ w.sqrt(),
+    "power": lambda w, b: b @ w.power(-2),
+    "eigh": lambda w, b: b @ w.eigh()[1],
+    "svd": lambda w, b: b @ w.svd()[0],
+}
+
+
+@pytest.mark.parametrize("name", COMPACT)
+def test_solving_forms_nothing_dense(name):
+    """On the large case if it is square, and on smaller ones that store less than the dense."""
+    made = [make(name, -1, np.float32), *(c[name](KEY, np.float32) for c in SMALL if name in c)]
+    for matrix in made:
+        m, n = matrix.shape
+        leaves = jax.tree.leaves(matrix)
+        if m != n or any(leaf.size >= m * n for leaf in leaves) or n < 6:
+            continue
+        for operation, function in SOLVING.items():
+            try:
+                largest = largest_value(function, matrix, np.ones(n, np.float32))
+            except ms.UnsupportedError:
+                continue
+            assert largest < m * n, f"{operation} of {name} forms {largest} numbers of {m} x {n}"
 
 
 def test_a_dense_form_inside_a_loop_is_seen():

@@ -31,13 +31,26 @@ def digits(number, bases):
 
 def kronecker(w):
     """Entry ``(i, j)``: the product of each factor's entry at the digits of ``i`` and ``j``."""
-    factors = w.factors
+    factors = [np.asarray(oracle(f) if isinstance(f, ms.Matrix) else f) for f in w.factors]
     rows, cols = [f.shape[0] for f in factors], [f.shape[1] for f in factors]
     m, n = int(np.prod(rows)), int(np.prod(cols))
     out = np.ones((m, n))
     for i, j in itertools.product(range(m), range(n)):
         for f, a, b in zip(factors, digits(i, rows), digits(j, cols), strict=True):
             out[i, j] *= f[a, b]
+    return out
+
+
+def kronecker_sum(w):
+    """Entry ``(i, j)``: a term's entry where all other digits of ``i`` and ``j`` are equal."""
+    terms = [np.asarray(oracle(t) if isinstance(t, ms.Matrix) else t) for t in w.terms]
+    sizes = [len(t) for t in terms]
+    out = np.zeros((int(np.prod(sizes)),) * 2)
+    for i, j in itertools.product(range(len(out)), repeat=2):
+        pairs = list(zip(digits(i, sizes), digits(j, sizes), strict=True))
+        for k, (a, b) in enumerate(pairs):
+            if all(c == d for other, (c, d) in enumerate(pairs) if other != k):
+                out[i, j] += terms[k][a, b]
     return out
 
 
@@ -103,6 +116,7 @@ ORACLES = {
     "Dense": dense,
     "Diagonal": diagonal,
     "Kronecker": kronecker,
+    "KroneckerSum": kronecker_sum,
     "LowRank": low_rank,
     "HMD": hmd,
     "Masked": dense,

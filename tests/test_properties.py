@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import make
+from cases import SPECS, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws import close, wide
 from numpy.testing import assert_allclose, assert_array_equal
 
 from structlin import decompose, specs
@@ -99,6 +100,31 @@ def test_packing_keeps_every_entry(shape, seed, share):
     assert_array_equal(rebuilt, values)
     assert slots.shape[0] == max(1, np.count_nonzero(values, axis=0).max())
     assert all(len(set(column)) == len(column) for column in rows.T.tolist())
+
+
+@few
+@given(
+    st.sampled_from([spec for spec, _ in SPECS]),
+    st.tuples(*[st.sampled_from([1, 2, 7, 12, 13])] * 2),
+    dtypes,
+    st.integers(0, 2),
+)
+def test_whatever_a_spec_makes_multiplies_like_its_dense_form(spec, shape, dtype, batch):
+    try:
+        matrix = spec.init(jax.random.key(0), shape, dtype)
+    except ValueError:
+        return
+    x = np.random.default_rng(0).normal(size=(batch, shape[0]))
+    v = np.random.default_rng(1).normal(size=(shape[1], batch))
+
+    @jax.jit
+    def results(w, x, v):
+        return w.astype(np.float32).to_dense(), x @ w, w @ v, w[0]
+
+    dense, *got = results(matrix, jnp.asarray(x, dtype), jnp.asarray(v, dtype))
+    dense = wide(dense)
+    for g, want in zip(got, (x @ dense, dense @ v, dense[0]), strict=True):
+        close(g, want, dtype, what=f"{spec} {shape}")
 
 
 @few

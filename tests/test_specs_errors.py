@@ -88,13 +88,6 @@ def test_fits_of_what_is_not_a_finite_matrix(name):
         spec.fit(ms.Dense(good))
 
 
-def test_weights_that_kron_cannot_use():
-    dense, weights = np.ones((4, 4), np.float32), np.ones(4, np.float32)
-    for spec in (specs.Kron(), specs.DopedKron(density=0.5), specs.PerGate(specs.Kron(), gates=2)):
-        with pytest.raises(ValueError, match="takes no row weights"):
-            spec.fit(dense, weights)
-
-
 @pytest.mark.parametrize(
     "spec",
     [

@@ -1,14 +1,58 @@
 """Arithmetic on plain arrays where speed is decided; figures and reasons are in the docstrings."""
 
-from structlin.kernels._gather import gather_rows
+from structlin.kernels._bits import pack_bits, stream_bytes, unpack_bits, unpack_bits_at
+from structlin.kernels._block_sparse import (
+    block_matmul,
+    block_rmatmul,
+    group_matmul,
+    group_rmatmul,
+)
+from structlin.kernels._columns import (
+    kronecker_columns,
+    slot_columns,
+    slot_columns_transposed,
+)
+from structlin.kernels._fourier import (
+    circular_convolve,
+    convolve_flops,
+    fast_length,
+    from_spectrum,
+    spectrum,
+)
+from structlin.kernels._gather import gather_rows, zeros_beside
+from structlin.kernels._hash import hash_normal, hash_sign, hash_ternary, hash_words
 from structlin.kernels._kronecker import kronecker_flops, kronecker_order, kronecker_rmatmul
+from structlin.kernels._monarch import monarch_flops, monarch_rmatmul
 from structlin.kernels._sparse import slot_matmul, slot_rmatmul
 
 __all__ = [
+    "block_matmul",
+    "block_rmatmul",
+    "circular_convolve",
+    "convolve_flops",
+    "fast_length",
+    "from_spectrum",
     "gather_rows",
+    "group_matmul",
+    "group_rmatmul",
+    "hash_normal",
+    "hash_sign",
+    "hash_ternary",
+    "hash_words",
+    "kronecker_columns",
     "kronecker_flops",
     "kronecker_order",
     "kronecker_rmatmul",
+    "monarch_flops",
+    "monarch_rmatmul",
+    "pack_bits",
+    "slot_columns",
+    "slot_columns_transposed",
     "slot_matmul",
     "slot_rmatmul",
+    "spectrum",
+    "stream_bytes",
+    "unpack_bits",
+    "unpack_bits_at",
+    "zeros_beside",
 ]

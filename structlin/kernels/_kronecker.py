@@ -1,8 +1,8 @@
 """Products with a Kronecker matrix: the order of contraction decides the cost."""
 
-import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -12,27 +12,38 @@ __all__ = ["kronecker_flops", "kronecker_order", "kronecker_rmatmul"]
 Shapes = Sequence[tuple[int, int]]
 
 
-def _order_flops(shapes: Shapes, order: Sequence[int]) -> int:
-    width, total = math.prod(m for m, _ in shapes), 0
-    for i in order:
-        m, n = shapes[i]
-        total += 2 * width * n
-        width = width // m * n
-    return total
-
-
-def kronecker_order(shapes: Shapes) -> tuple[int, ...]:
+def kronecker_order(shapes: Shapes, costs: Sequence[int] | None = None) -> tuple[int, ...]:
     """The order in which to contract the factors that takes the fewest operations.
 
-    At a tie the last factor goes first: its contraction is one plain product of matrices.
+    Factor ``i`` costs ``c_i / m_i`` for each number that it is applied to and leaves ``n_i / m_i``
+    numbers of each one. Exchanging neighbours shows that the order is the cheapest when
+    ``(m_i - n_i) / c_i`` falls: no order needs to be tried. At a tie the last factor goes first,
+    since its contraction is one plain product of matrices.
+
+    Args:
+        shapes: ``(m_i, n_i)`` of each factor.
+        costs: Operations ``c_i`` of one row's product with factor ``i``; ``2 m_i n_i``, those of a
+            dense one, if not given.
     """
-    orders = itertools.permutations(reversed(range(len(shapes))))
-    return min(orders, key=lambda order: _order_flops(shapes, order))
+    costs = _dense_costs(shapes) if costs is None else costs
+    gain = [Fraction(m - n, max(c, 1)) for (m, n), c in zip(shapes, costs, strict=True)]
+    return tuple(sorted(reversed(range(len(shapes))), key=lambda i: -gain[i]))
 
 
-def kronecker_flops(shapes: Shapes) -> int:
-    """Floating point operations of one row's product in the best order."""
-    return _order_flops(shapes, kronecker_order(shapes))
+def kronecker_flops(shapes: Shapes, costs: Sequence[int] | None = None) -> int:
+    """Floating point operations of one row's product in the best order.
+
+    Args:
+        shapes: As for `kronecker_order`.
+        costs: As for `kronecker_order`.
+    """
+    costs = _dense_costs(shapes) if costs is None else costs
+    width, total = math.prod(m for m, _ in shapes), 0
+    for i in kronecker_order(shapes, costs):
+        m, n = shapes[i]
+        total += width // m * costs[i]
+        width = width // m * n
+    return total
 
 
 def kronecker_rmatmul(x: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
@@ -47,13 +58,21 @@ def kronecker_rmatmul(x: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
     """
     batch, k = x.shape[:-1], len(factors)
     shapes = [(f.shape[0], f.shape[1]) for f in factors]
+    width = math.prod(n for _, n in shapes)
+    if k == 2 and math.prod(batch) == 1:  # one row: plain 2-D products are the fastest form
+        folded = x.reshape(shapes[0][0], shapes[1][0])
+        for i in kronecker_order(shapes):
+            folded = factors[0].T @ folded if i == 0 else folded @ factors[1]
+        return folded.reshape(*batch, width)
     folded = x.reshape(*batch, *(m for m, _ in shapes))
     for i in kronecker_order(shapes):
-        if not batch and k == 2:  # one row: plain 2-D products are the fastest form
-            folded = factors[0].T @ folded if i == 0 else folded @ factors[1]
-        elif i == k - 1:
+        if i == k - 1:
             folded = folded @ factors[i]
         else:
             axis = len(batch) + i
             folded = jnp.moveaxis(jnp.tensordot(folded, factors[i], axes=(axis, 0)), -1, axis)
-    return folded.reshape(*batch, math.prod(n for _, n in shapes))
+    return folded.reshape(*batch, width)
+
+
+def _dense_costs(shapes: Shapes) -> list[int]:
+    return [2 * m * n for m, n in shapes]

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from structlin.kernels._gather import zeros_beside
+
 __all__ = ["slot_matmul", "slot_rmatmul"]
 
 
@@ -29,7 +31,7 @@ def slot_rmatmul(x: jax.Array, values: jax.Array, indices: jax.Array) -> jax.Arr
         value, index = slot
         return y + _gather(x, index) * value, None
 
-    start = jnp.zeros((*x.shape[:-1], values.shape[1]), jnp.result_type(x, values))
+    start = zeros_beside(x, values[0], jnp.result_type(x, values))
     return _scan(add_slot, start, (values, indices))
 
 
@@ -50,7 +52,7 @@ def slot_matmul(x: jax.Array, values: jax.Array, indices: jax.Array, rows: int) 
         value, index = slot
         return y.at[..., index.astype(jnp.int32)].add(x * value), None
 
-    start = jnp.zeros((*x.shape[:-1], rows), jnp.result_type(x, values))
+    start = zeros_beside(x, jnp.zeros(rows, jnp.result_type(x, values)))
     return _scan(add_slot, start, (values, indices))
 
 

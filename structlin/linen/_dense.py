@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,9 +10,7 @@ import jax
 from structlin import functional, specs
 from structlin.linen._param import has_matrix, kernel_param
 
-__all__ = ["HMD", "Dense", "DopedKron", "Kron", "LowRank", "Sparse"]
-
-Shapes = tuple[tuple[int, int], ...]
+__all__ = ["Dense"]
 
 
 class Dense(nn.Dense):
@@ -60,90 +58,6 @@ class Dense(nn.Dense):
                     f"{type(self).__name__} was given {name}=, which a structured kernel cannot "
                     "honour: its product is not one dot_general. Leave the field, or the spec, out."
                 )
-
-
-class _Named(Dense):
-    """A `Dense` whose spec's fields are its own."""
-
-    spec_type: ClassVar[type[specs.Spec]]
-
-    def structure(self) -> specs.Spec:
-        if self.spec is not None:
-            raise ValueError(
-                f"{type(self).__name__} is described by its own fields; give spec= to Dense."
-            )
-        fields = dataclasses.fields(self.spec_type)
-        return self.spec_type(**{f.name: getattr(self, f.name) for f in fields})
-
-
-class DopedKron(_Named):
-    """``nn.Dense`` with a Kronecker product plus a sparse co-matrix as its kernel.
-
-    The fields of ``nn.Dense`` come first; ``compression``, ``density``, ``shapes`` and ``anneal``
-    are those of `structlin.specs.DopedKron`. Compressed 10 times if no size is given.
-    """
-
-    spec_type = specs.DopedKron
-
-    compression: float | None = None
-    density: float | None = None
-    shapes: Shapes | None = None
-    anneal: bool = False
-
-
-class Kron(_Named):
-    """``nn.Dense`` with a Kronecker product as its kernel.
-
-    The fields of ``nn.Dense`` come first; ``compression``, ``factors`` and ``shapes`` are those of
-    `structlin.specs.Kron`. The smallest product of full rank if no size is given.
-    """
-
-    spec_type = specs.Kron
-
-    compression: float | None = None
-    factors: int = 2
-    shapes: Shapes | None = None
-
-
-class HMD(_Named):
-    """``nn.Dense`` with dense columns beside rank-one blocks as its kernel.
-
-    The fields of ``nn.Dense`` come first; ``dense_columns``, ``compression`` and ``rank_blocks``
-    are those of `structlin.specs.HMD`; one of the first two is needed.
-    """
-
-    spec_type = specs.HMD
-
-    dense_columns: int | None = None
-    compression: float | None = None
-    rank_blocks: int = 1
-
-
-class LowRank(_Named):
-    """``nn.Dense`` with a low-rank kernel.
-
-    The fields of ``nn.Dense`` come first; ``rank`` and ``compression`` are those of
-    `structlin.specs.LowRank`; one of them is needed.
-    """
-
-    spec_type = specs.LowRank
-
-    rank: int | None = None
-    compression: float | None = None
-
-
-class Sparse(_Named):
-    """``nn.Dense`` with a sparse kernel.
-
-    The fields of ``nn.Dense`` come first; ``density``, ``compression`` and ``anneal`` are those of
-    `structlin.specs.Sparse`. Compressed 10 times if no size is given.
-    """
-
-    spec_type = specs.Sparse
-
-    density: float | None = None
-    compression: float | None = None
-    anneal: bool = False
 
 
 def _default(module: type[nn.Module], name: str) -> Any:

@@ -28,6 +28,8 @@ class Arithmetic(Interface):
         _check_inner(self.shape, v.shape, left=True)
         if v.ndim == 1:
             return self.rmatmul_transposed(v)
+        if v.ndim == 2:
+            return self._matmul(v)
         return jnp.swapaxes(self.rmatmul_transposed(jnp.swapaxes(v, -1, -2)), -1, -2)
 
     def kron(self, other: "Matrix") -> "Matrix":
@@ -130,28 +132,29 @@ def _is_matrix(other: Any) -> bool:
 
 
 def _row_numbers(rows: Any, count: int) -> jax.Array:
-    """``rows`` as indices in ``0 .. count - 1``."""
-    known = not isinstance(rows, Tracer)
-    rows = np.asarray(rows) if known else rows
-    if known and rows.size == 0:
-        rows = rows.astype(np.int32)  # `[]` chooses nothing; NumPy takes it for floats
-    dtype = jax.dtypes.canonicalize_dtype(rows.dtype)
+    """``rows`` as indices in ``0 .. count - 1``; arrays of JAX keep their sharding."""
+    known = not isinstance(rows, Tracer) and getattr(rows, "is_fully_addressable", True)
+    values = np.asarray(rows) if known else rows
+    if known and values.size == 0:
+        rows = values = values.astype(np.int32)  # `[]` chooses nothing; NumPy says floats
+    dtype = jax.dtypes.canonicalize_dtype(values.dtype)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(
             f"Rows are picked by integers; given {dtype}. For a boolean mask, give "
             "`numpy.flatnonzero(mask)`."
         )
+    rows = rows if isinstance(rows, jax.Array) else values
     # Bytes may number the rows of a table that has more of them than a byte can count.
-    rows = rows.astype(np.int32) if rows.dtype.itemsize < 4 else rows
+    rows = rows.astype(np.int32) if dtype.itemsize < 4 else rows
     if not known:
         return jnp.clip(jnp.where(rows < 0, rows + count, rows), 0, count - 1)
-    if rows.size and not -count <= int(rows.min()) <= int(rows.max()) < count:
-        worst = rows.min() if rows.min() < -count else rows.max()
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if low < -count or high >= count:
         raise IndexError(
-            f"Row {worst} of a matrix of {count} rows: rows are numbered from {-count} to "
-            f"{count - 1}."
+            f"Row {low if low < -count else high} of a matrix of {count} rows: rows are numbered "
+            f"from {-count} to {count - 1}."
         )
-    return jnp.asarray(np.where(rows < 0, rows + count, rows))
+    return jnp.asarray(rows) if low >= 0 else jnp.where(rows < 0, rows + count, rows)
 
 
 def _check_inner(matrix: tuple[int, int], other: tuple[int, ...], *, left: bool) -> None:

@@ -1,14 +1,17 @@
 """The interface of a structured matrix and what follows from it."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, dataclass_transform
 
 import jax
-import numpy as np
 
 from structlin.matrices._cost import Cost, leaf_bytes, leaf_params
+from structlin.matrices._export import register_for_export
 from structlin.matrices._factorizations import Factorizations
+from structlin.matrices._plot import plot
 from structlin.matrices._registry import REGISTRY
+from structlin.matrices._show import Summary, short
 
 __all__ = ["Matrix", "static"]
 
@@ -43,6 +46,9 @@ class Matrix(Factorizations):
     label: ClassVar[str] = ""
     """The name of this structure in the path of a sum's terms; the class name in lower case."""
 
+    needs: ClassVar[Mapping[str, str]] = {}
+    """What a matrix of this structure must have for an operation that not all of its kind can."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         taken = REGISTRY.get(cls.__name__)
@@ -54,6 +60,7 @@ class Matrix(Factorizations):
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         cls.label = cls.__dict__.get("label", cls.__name__.lower())
         cls._register()
+        register_for_export(cls)
         REGISTRY[cls.__name__] = cls
 
     @classmethod
@@ -71,6 +78,29 @@ class Matrix(Factorizations):
             is_leaf=lambda t: isinstance(t, Matrix) and t is not self,
         )
 
+    def _entries(self) -> tuple[jax.Array, jax.Array, jax.Array] | None:
+        """Rows, columns and values, of one size, each entry once or padded by zeros; if it can."""
+        return None
+
+    def summary(self) -> Summary:
+        """What each part of this matrix holds and costs: print it, or let rich draw the table."""
+        return Summary(self)
+
+    def plot(self, ax: Any = None, path: Any = None) -> Any:
+        """Draws the magnitudes of the entries, zeros white, without forming a large matrix.
+
+        Args:
+            ax: Axes of matplotlib to draw on; new ones if not given.
+            path: Where to save the picture as well, such as ``"w.png"``.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return plot(self, ax, path)
+
     def cost(self) -> Cost:
         """What it takes to store and to apply this matrix."""
         leaves = jax.tree.leaves(self)
@@ -84,19 +114,4 @@ class Matrix(Factorizations):
         )
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        try:
-            (m, n), cost = self.shape, self.cost()
-            return f"{name}({m}x{n}, {self.dtype}, {cost.params:,} params, {cost.bytes:,} bytes)"
-        except Exception:  # a tree of shapes, specs or None has no cost; it still prints
-            parts = (f"{f.name}={_brief(getattr(self, f.name))}" for f in dataclasses.fields(self))
-            return f"{name}({', '.join(parts)})"
-
-
-def _brief(value: Any) -> str:
-    """``value`` on one line; of an array its dtype and shape."""
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_brief, value))})"
-    if isinstance(value, jax.Array | np.ndarray):
-        return f"{value.dtype}{list(value.shape)}"
-    return repr(value)
+        return short(self)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from structlin.matrices._base import Matrix
+from structlin.matrices._reductions import wide_dtype
 from structlin.matrices._spec import Spec
 from structlin.matrices._transposed import Transposed
 from structlin.matrices._weights import Covariance, Fisher, Rows
@@ -17,6 +18,12 @@ __all__ = ["ColumnBlocks", "PerGate"]
 
 class ColumnBlocks(Matrix):
     """``[blocks[0] | blocks[1] | ...]``.
+
+    Formula: ``W = [B_1 | B_2 | ... | B_k]``
+    Storage: that of the blocks
+    FLOPs: those of the blocks
+    Rank: at most the sum of the blocks'
+    Suits: stacked kernels, such as the gates of a recurrent layer
 
     Attributes:
         blocks: Matrices with equally many rows.
@@ -48,6 +55,10 @@ class ColumnBlocks(Matrix):
 
     def flops(self) -> int:
         return sum(b.flops() for b in self.blocks)
+
+    def frobenius_norm(self) -> jax.Array:
+        norms = (b.astype(wide_dtype(b.dtype)).frobenius_norm() for b in self.blocks)
+        return jnp.linalg.norm(jnp.stack(list(norms))).astype(jnp.finfo(self.dtype).dtype)
 
 
 class PerGate(Spec):

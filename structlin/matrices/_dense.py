@@ -21,6 +21,7 @@ class Dense(Matrix):
 
     Formula: ``W[i, j]``
     Storage: ``m n`` numbers
+    FLOPs: ``2 m n``
     Rank: any
     Suits: small matrices, and parts of others
 
@@ -37,6 +38,15 @@ class Dense(Matrix):
 
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return x @ self.values
+
+    def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
+        return x @ self.values.T
+
+    def _matmul(self, v: jax.Array) -> jax.Array:
+        return self.values @ v
+
+    def _matmul_transposed(self, v: jax.Array) -> jax.Array:
+        return self.values.T @ v
 
     def _take(self, rows: jax.Array) -> jax.Array:
         return kernels.gather_rows(self.values, rows)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from structlin.matrices._base import Matrix
 from structlin.matrices._permuted import Permuted
+from structlin.matrices._reductions import wide_dtype
 
 __all__ = ["Diagonal"]
 
@@ -16,6 +17,7 @@ class Diagonal(Matrix):
 
     Formula: ``W[i, i] = d_i``
     Storage: ``n`` numbers
+    FLOPs: ``n``
     Rank: the number of entries that are not zero
     Suits: scales, and the part of a matrix that low rank misses
 
@@ -42,11 +44,19 @@ class Diagonal(Matrix):
     def to_dense(self) -> jax.Array:
         return jnp.diag(self.values)
 
+    def _entries(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        places = jnp.arange(self.shape[0])
+        return places, places, self.values
+
     def flops(self) -> int:
         return self.shape[0]
 
     def diagonal(self) -> jax.Array:
         return self.values
+
+    def frobenius_norm(self) -> jax.Array:
+        wide = self.values.astype(wide_dtype(self.dtype))
+        return jnp.linalg.norm(wide).astype(jnp.finfo(self.dtype).dtype)
 
     def gram(self) -> "Diagonal":
         return Diagonal(self.values.conj() * self.values)

@@ -7,13 +7,12 @@ import jax.numpy as jnp
 
 from structlin import decompose
 from structlin.matrices._base import Matrix
-from structlin.matrices._kronecker import Kron
+from structlin.matrices._kron_spec import Kron
 from structlin.matrices._kronecker_shapes import Shapes, full_rank_shapes, largest_within
-from structlin.matrices._masked import Masked
-from structlin.matrices._sparse_spec import SparseSpec, check_density, slot_bytes
-from structlin.matrices._spec import Spec, budget, check_size, too_small
+from structlin.matrices._sparse_spec import SparseSpec, check_pruning, importance, slot_bytes
+from structlin.matrices._spec import Spec, budget, too_small
 from structlin.matrices._sum import Sum
-from structlin.matrices._weights import Rows
+from structlin.matrices._weights import Fisher, Rows
 
 __all__ = ["Doped", "DopedKron"]
 
@@ -29,6 +28,8 @@ class Doped(Spec):
         density: The share of each column's entries that the co-matrix keeps, in (0, 1].
         compression: Dense bytes over packed bytes of both parts, indices counted: the co-matrix
             takes what the host leaves; 10 if neither is given.
+        block: ``(r, c)``: the co-matrix keeps whole blocks of ``r`` rows and ``c`` columns, which
+            are faster at inference and fit less well.
         anneal: Whether the co-matrix starts with all entries, for `structlin.train.sparsify` to
             prune to ``density`` while the model trains: `fit` is then exact. Otherwise it starts
             pruned.
@@ -42,52 +43,58 @@ class Doped(Spec):
         needs no padding.
     """
 
-    weighs = (Rows,)
+    weighs = (Rows, Fisher)
     size_field = "density"
 
     host: Spec
     density: float | None = None
     compression: float | None = None
+    block: tuple[int, int] = (1, 1)
     anneal: bool = False
 
     def __post_init__(self) -> None:
-        if self.density is None and self.compression is None:
-            object.__setattr__(self, "compression", 10.0)
-        check_size(self, required=True)
-        check_density(self)
+        check_pruning(self)
 
     def sized(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> "Doped":
-        host = self.host.sized(shape, dtype)
-        density = self.density
+        host, density = self.host.sized(shape, dtype), self.density
         if density is None:
-            unit, taken = slot_bytes(shape, dtype), host.cost(shape, dtype).bytes
+            SparseSpec(1.0, block=self.block).sized(shape, dtype)  # the blocks tile the matrix
+            unit = slot_bytes(shape, dtype, self.block)
+            taken = host.cost(shape, dtype).bytes
             slots = (budget(self, shape, dtype) - taken) // unit
             if slots < 1:
-                what = f"{host} and one entry in each column"
+                what = f"{host} and one {'entry' if self.block == (1, 1) else 'block'} a column"
                 raise too_small(self, shape, dtype, taken + unit, what)
-            density = min(slots / shape[0], 1.0)
-        density = SparseSpec(density).sized(shape, dtype).density
-        return Doped(host, density, anneal=self.anneal)
+            density = min(slots * self.block[0] / shape[0], 1.0)
+        density = SparseSpec(density, block=self.block).sized(shape, dtype).density
+        return Doped(host, density, block=self.block, anneal=self.anneal)
+
+    def _co(self) -> SparseSpec:
+        return SparseSpec(self.density, block=self.block, anneal=self.anneal)
 
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Matrix:
         size = self.sized(shape, dtype)
         host, co = jax.random.split(key)
-        sparse = SparseSpec(size.density, anneal=self.anneal).init(co, shape, dtype)
         # A tenth of the host's scale: the sum keeps its variance, and structure comes first.
-        small = Masked(sparse.values * jnp.asarray(0.1, dtype), sparse.density)
+        small = size._co().init(co, shape, dtype) * 0.1
         return Sum.of(size.host.init(host, shape, dtype), small)
 
     def _fit(self, dense: jax.Array, weights: Any) -> Matrix:
         size = self.sized_for(dense)
-        density = size.density or 1.0
+        co = size._co()
         if self.anneal:
             structured = size.host.fit(dense, weights)
             rest = dense - structured.to_dense()
         else:
             structured, rest = decompose.structured_plus_sparse(
-                dense, lambda d: size.host.fit(d, weights), lambda s: s.to_dense(), density
+                dense,
+                lambda d: size.host.fit(d, weights),
+                lambda s: s.to_dense(),
+                size.density or 1.0,
+                weights=importance(weights),
+                mask=co.mask,
             )
-        return Sum.of(structured, Masked(rest, density))
+        return Sum.of(structured, co.masked(rest))
 
 
 class DopedKron(Spec):
@@ -96,6 +103,7 @@ class DopedKron(Spec):
     Attributes:
         compression: As in `Doped`.
         density: As in `Doped`.
+        block: As in `Doped`.
         shapes: The shapes of the Kronecker factors. If not given, they are the largest of full rank
             within a tenth of the budget of ``compression``, at least the smallest of full rank.
         anneal: As in `Doped`.
@@ -107,21 +115,22 @@ class DopedKron(Spec):
         Thakker et al. (2021), "Doped structures for recurrent neural networks".
     """
 
-    weighs = (Rows,)
+    weighs = (Rows, Fisher)
     size_field = "density"
 
     compression: float | None = None
     density: float | None = None
+    block: tuple[int, int] = (1, 1)
     shapes: Shapes | None = None
     anneal: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shapes", Kron(shapes=self.shapes).shapes)
-        checked = Doped(Kron(), self.density, self.compression, self.anneal)
-        object.__setattr__(self, "compression", checked.compression)
+        check_pruning(self)
 
     def _doped(self, shape: tuple[int, ...], dtype: Any) -> Doped:
-        return Doped(self._host(shape, dtype), self.density, self.compression, self.anneal)
+        host = self._host(shape, dtype)
+        return Doped(host, self.density, self.compression, self.block, self.anneal)
 
     def _host(self, shape: tuple[int, ...], dtype: Any) -> Kron:
         m, n = shape
@@ -134,7 +143,7 @@ class DopedKron(Spec):
     def sized(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> "DopedKron":
         density = self._doped(shape, dtype).sized(shape, dtype).density
         shapes = self._host(shape, dtype).shapes
-        return DopedKron(density=density, shapes=shapes, anneal=self.anneal)
+        return DopedKron(None, density, self.block, shapes, self.anneal)
 
     def init(self, key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Matrix:
         return self._doped(shape, dtype).init(key, shape, dtype)

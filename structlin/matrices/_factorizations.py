@@ -19,7 +19,7 @@ from structlin.matrices._registry import combinator, unsupported
 if TYPE_CHECKING:
     from structlin.matrices._base import Matrix
 
-__all__ = ["Factorizations"]
+__all__ = ["Factorizations", "need_hermitian"]
 
 
 class Factorizations(Reductions):
@@ -72,7 +72,7 @@ class Factorizations(Reductions):
         Raises:
             ValueError: The matrix is not Hermitian (seen only outside ``jit``).
         """
-        _need_hermitian(self, "cholesky")
+        need_hermitian(self, "cholesky")
         return _wide(self)._cholesky().astype(self.dtype)
 
     def eigh(self) -> tuple[jax.Array, "Matrix"]:
@@ -81,7 +81,7 @@ class Factorizations(Reductions):
         Raises:
             ValueError: The matrix is not Hermitian (seen only outside ``jit``).
         """
-        _need_hermitian(self, "eigh")
+        need_hermitian(self, "eigh")
         values, vectors = _wide(self)._eigh()
         return values.astype(jnp.finfo(self.dtype).dtype), vectors.astype(self.dtype)
 
@@ -157,7 +157,7 @@ class Factorizations(Reductions):
 
     def _function(self, f: Callable[[jax.Array], jax.Array], name: str) -> "Matrix":
         """``f`` of a Hermitian matrix, ``f`` acting on eigenvalues; for the operation ``name``."""
-        _need_hermitian(self, name)
+        need_hermitian(self, name)
         try:
             values, vectors = self._eigh()
         except NotImplementedError:
@@ -194,7 +194,7 @@ def _need_square(w: Any, operation: str) -> None:
         )
 
 
-def _need_hermitian(w: Any, operation: str) -> None:
+def need_hermitian(w: Any, operation: str) -> None:
     """A probe by one product from each side; values under ``jit`` cannot be looked at."""
     _need_square(w, operation)
     leaves = jax.tree.leaves(w)

@@ -1,6 +1,7 @@
 """What a structure writes, and the little that needs nothing else."""
 
 import abc
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import jax
@@ -47,6 +48,14 @@ class Interface(abc.ABC):
         _, pull = jax.vjp(self.rmatmul, rows)
         return pull(x.astype(rows.dtype))[0]
 
+    def _matmul(self, v: jax.Array) -> jax.Array:
+        """``self @ v`` for columns ``v`` of shape ``(n, k)``; derived from the product of rows."""
+        return self.rmatmul_transposed(v.T).T
+
+    def _matmul_transposed(self, v: jax.Array) -> jax.Array:
+        """``self.T @ v`` for columns ``v`` of shape ``(m, k)``; derived likewise."""
+        return self.rmatmul(v.T).T
+
     def _take(self, rows: jax.Array) -> jax.Array:
         """The rows at ``rows``, integers in ``0 .. m - 1`` of any shape, ``(*rows.shape, n)``."""
         return self.rmatmul(jax.nn.one_hot(rows, self.shape[0], dtype=self.dtype))
@@ -71,15 +80,32 @@ class Interface(abc.ABC):
     @property
     def dtype(self) -> np.dtype:
         """The dtype to which the floating and complex fields promote."""
-        return jnp.result_type(*(x.dtype for x in jax.tree.leaves(self) if _is_inexact(x)))
+        return jnp.result_type(*(x.dtype for x in _fields(self) if _is_inexact(x)))
 
     def conj(self) -> Self:
         """The complex conjugate, ``(m, n)``; every entry is a polynomial of the fields."""
-        return jax.tree.map(lambda x: x.conj() if jnp.iscomplexobj(x) else x, self)
+        return jax.tree.map(lambda x: x.conj() if _is_complex(x) else x, self, is_leaf=_part(self))
 
     def astype(self, dtype: Any) -> Self:
         """The same matrix with its floating and complex fields in ``dtype``; indices stay."""
-        return jax.tree.map(lambda x: x.astype(dtype) if _is_inexact(x) else x, self)
+        return jax.tree.map(
+            lambda x: x.astype(dtype) if _is_inexact(x) else x, self, is_leaf=_part(self)
+        )
+
+
+# A field that is a matrix is asked itself, since it may hold a dtype and no array.
+
+
+def _part(whole: Interface) -> Callable[[Any], bool]:
+    return lambda x: isinstance(x, Interface) and x is not whole
+
+
+def _fields(whole: Interface) -> list[Any]:
+    return jax.tree.leaves(whole, is_leaf=_part(whole))
+
+
+def _is_complex(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.complexfloating)
 
 
 def _is_inexact(x: Any) -> bool:

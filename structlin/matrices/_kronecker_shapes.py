@@ -1,7 +1,6 @@
 """Which shapes the factors of a Kronecker product may have."""
 
 import functools
-import itertools
 import math
 
 __all__ = ["Shapes", "entries", "full_rank_shapes", "largest_within"]
@@ -24,12 +23,10 @@ def full_rank_shapes(m: int, n: int, factors: int) -> tuple[Shapes, ...]:
         ``prod min(m_i, n_i) == min(m, n)``, by the number of entries and then by how square the
         factors are. A factor of shape ``(1, 1)`` is left out where there is another choice.
     """
-    rows, cols = _splits(m, factors), _splits(n, factors)
-    choices = [
-        shapes
-        for r, c in itertools.product(rows, cols)
-        if math.prod(map(min, shapes := tuple(zip(r, c, strict=True)))) == min(m, n)
-    ]
+    if m <= n:  # of full rank: no factor has more rows than columns
+        choices = [tuple(zip(r, c, strict=True)) for r, c in _paired_splits(m, n, factors)]
+    else:
+        choices = [tuple(zip(r, c, strict=True)) for c, r in _paired_splits(n, m, factors)]
     proper = [shapes for shapes in choices if (1, 1) not in shapes] or choices
     return tuple(sorted(proper, key=_size_and_spread))
 
@@ -55,13 +52,28 @@ def entries(shapes: Shapes) -> int:
     return sum(m * n for m, n in shapes)
 
 
-def _splits(value: int, parts: int) -> list[tuple[int, ...]]:
-    """Every ordered way to write ``value`` as a product of ``parts`` divisors."""
+def _paired_splits(
+    small: int, large: int, parts: int
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Ordered ways to split both numbers into ``parts`` divisors, none above its partner."""
     if parts == 1:
-        return [(value,)]
-    divisors = [d for d in range(1, value + 1) if value % d == 0]
-    return [(d, *rest) for d in divisors for rest in _splits(value // d, parts - 1)]
+        return [((small,), (large,))] if small <= large else []
+    return [
+        ((s, *rest_small), (b, *rest_large))
+        for s in _divisors(small)
+        for b in _divisors(large)
+        if s <= b and small // s <= large // b
+        for rest_small, rest_large in _paired_splits(small // s, large // b, parts - 1)
+    ]
 
 
-def _size_and_spread(shapes: Shapes) -> tuple[int, float]:
-    return entries(shapes), sum(abs(math.log(m / n)) for m, n in shapes)
+@functools.cache
+def _divisors(value: int) -> tuple[int, ...]:
+    low = [d for d in range(1, math.isqrt(value) + 1) if value % d == 0]
+    return (*low, *(value // d for d in reversed(low) if d * d != value))
+
+
+def _size_and_spread(shapes: Shapes) -> tuple[int, float, Shapes]:
+    """What to sort by; where the size and the shapes' spread are equal, the rows decide."""
+    spread = sum(abs(math.log(m / n)) for m, n in shapes)
+    return entries(shapes), spread, tuple(zip(*shapes, strict=True))

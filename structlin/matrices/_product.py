@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from structlin.matrices._base import Matrix
+from structlin.matrices._identity import Identity
+from structlin.matrices._registry import unsupported
 
 __all__ = ["Product"]
 
@@ -13,20 +15,37 @@ __all__ = ["Product"]
 class Product(Matrix):
     """``factors[0] @ factors[1] @ ...``.
 
+    Systems and determinants need square factors. A pseudo-inverse is not the product of those of
+    the factors unless their ranks permit it, so there is none.
+
+    Formula: ``W = F_1 F_2 ... F_k``
+    Storage: that of the factors
+    FLOPs: those of the factors
+    Rank: at most the least of the factors'
+    Suits: matrices that are several steps, such as transforms between scales
+
     Attributes:
         factors: Matrices whose inner sizes match.
     """
+
+    needs = dict.fromkeys(("solve", "inverse", "slogdet"), "square factors")
 
     factors: tuple[Matrix, ...]
 
     @classmethod
     def of(cls, *factors: Matrix) -> Matrix:
         """The product of ``factors``; products among them are taken apart, neighbours may merge."""
+        flat = [p for f in factors for p in (f.factors if isinstance(f, Product) else (f,))]
+        told = [f for f in flat if not isinstance(f, Identity)] or flat[:1]
         kept: list[Matrix] = []
-        for factor in (p for f in factors for p in (f.factors if isinstance(f, Product) else (f,))):
+        for factor in told:
             merged = kept[-1]._times(factor) if kept else None
             kept[-1:] = [*kept[-1:], factor] if merged is None else [merged]
-        return kept[0] if len(kept) == 1 else Product(tuple(kept))
+        product = kept[0] if len(kept) == 1 else Product(tuple(kept))
+        if len(told) == len(flat):
+            return product
+        dtype = jnp.result_type(*(f.dtype for f in flat))
+        return product if product.dtype == dtype else product.astype(dtype)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -37,6 +56,12 @@ class Product(Matrix):
 
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return functools.reduce(lambda y, f: f.rmatmul_transposed(y), reversed(self.factors), x)
+
+    def _matmul(self, v: jax.Array) -> jax.Array:
+        return functools.reduce(lambda y, f: f._matmul(y), reversed(self.factors), v)
+
+    def _matmul_transposed(self, v: jax.Array) -> jax.Array:
+        return functools.reduce(lambda y, f: f._matmul_transposed(y), self.factors, v)
 
     def _take(self, rows: jax.Array) -> jax.Array:
         return Product(self.factors[1:]).rmatmul(self.factors[0]._take(rows))
@@ -51,18 +76,19 @@ class Product(Matrix):
         return sum(f.flops() for f in self.factors)
 
     def _solve(self, b: jax.Array) -> jax.Array:
-        self._check_square("solve")
+        self._need_square_factors("solve")
         return functools.reduce(lambda x, factor: factor._solve(x), self.factors, b)
 
-    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
-        self._check_square("slogdet")
-        signs, logs = zip(*(f._slogdet() for f in self.factors), strict=True)
-        return jnp.prod(jnp.stack(signs)), jnp.sum(jnp.stack(logs))
+    def _inverse(self) -> Matrix:
+        self._need_square_factors("inverse")
+        return Product.of(*(f._inverse() for f in reversed(self.factors)))
 
-    def _check_square(self, operation: str) -> None:
+    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
+        self._need_square_factors("slogdet")
+        signs, logs = zip(*(f._slogdet() for f in self.factors), strict=True)
+        return functools.reduce(jnp.multiply, signs), functools.reduce(jnp.add, logs)
+
+    def _need_square_factors(self, operation: str) -> None:
         for factor in self.factors:
             if factor.shape[0] != factor.shape[1]:
-                raise ValueError(
-                    f"`{operation}` of a product needs square factors; one is {factor!r}. Call "
-                    "`.to_dense()` first if the product itself is square."
-                )
+                raise unsupported(self, operation, f"square factors, and one is {factor!r}")

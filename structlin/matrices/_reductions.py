@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from structlin.matrices._arithmetic import Arithmetic
+from structlin.matrices._interface import Interface
 from structlin.matrices._registry import able, combinator
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ class Reductions(Arithmetic):
     def diagonal(self) -> jax.Array:
         """The entries ``i, i``, ``(min(m, n),)``."""
         count = min(self.shape)
-        found = _map_rows(
-            self, lambda y, i: jnp.take_along_axis(y, i[:, None], axis=1)[:, 0], count
-        )
-        return found.reshape(-1)[:count]
+        return _map_rows(self, _own_column, count).reshape(-1)[:count]
 
     def trace(self) -> jax.Array:
         """The sum of the diagonal, ``()``."""
@@ -77,7 +75,7 @@ class Reductions(Arithmetic):
 
 def wide_dtype(dtype: Any) -> Any:
     """The dtype in which sums of numbers of ``dtype`` accumulate: single precision or wider."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
 
 
 def _own_column(y: jax.Array, numbers: jax.Array) -> jax.Array:
@@ -100,7 +98,8 @@ def _square(y: jax.Array) -> jax.Array:
 def _map_rows(w: Any, function: Callable[..., jax.Array], count: int) -> jax.Array:
     """``function(rows, numbers)`` over the first ``count`` rows, a part at a time; zeros after."""
     m, n = w.shape
-    part = max(1, min(m // 4, 65536 // max(n, 1)))
+    width = m + n if _picks_by_products(w) else n  # numbers for one row
+    part = max(1, min(m * n // (4 * width), 65536 // width, count))
     parts = -(-count // part)
     numbers = jnp.arange(parts * part, dtype=jnp.int32).reshape(parts, part)
 
@@ -110,6 +109,14 @@ def _map_rows(w: Any, function: Callable[..., jax.Array], count: int) -> jax.Arr
         return jnp.where(i < count, found, jnp.zeros((), found.dtype))
 
     return jax.lax.map(of_part, numbers)
+
+
+def _picks_by_products(w: Any) -> bool:
+    """Whether ``_take`` of ``w`` or of a part of it multiplies unit rows, ``(rows, m)``."""
+    if type(w)._take is Interface._take:
+        return True
+    parts = jax.tree.leaves(w, is_leaf=lambda part: isinstance(part, Interface) and part is not w)
+    return any(_picks_by_products(part) for part in parts if isinstance(part, Interface))
 
 
 def _singular_values(w: Any) -> jax.Array:

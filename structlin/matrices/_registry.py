@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from structlin.matrices._base import Matrix
 
-__all__ = ["HOOKS", "REGISTRY", "UnsupportedError", "able", "combinator", "unsupported"]
+__all__ = [
+    "HOOKS",
+    "REGISTRY",
+    "SQUARE_ALONE",
+    "UnsupportedError",
+    "able",
+    "combinator",
+    "unsupported",
+]
 
 REGISTRY: dict[str, "type[Matrix]"] = {}
 """Every structure by its class name; filled as classes are defined."""
@@ -23,6 +31,10 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "power": ("_power", "_function", "_eigh"),
 }
 """Each operation that only some structures have -> the methods of which one must be written."""
+
+
+SQUARE_ALONE = ("solve", "inverse", "slogdet", "cholesky", "eigh", "exp", "sqrt", "power")
+"""The operations that only square matrices have, and parts of them that are square."""
 
 
 class UnsupportedError(NotImplementedError):

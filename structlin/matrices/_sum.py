@@ -1,12 +1,16 @@
 """Sums of matrices; with a sparse term, the doped structures."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from structlin.matrices._base import Matrix
+from structlin.matrices._factorizations import need_hermitian
+from structlin.matrices._low_rank_update import Update, split
+from structlin.matrices._registry import unsupported
 
 __all__ = ["Sum"]
 
@@ -14,12 +18,27 @@ __all__ = ["Sum"]
 class Sum(Matrix):
     """``terms[0] + terms[1] + ...``.
 
+    One term that solves and others of low rank solve together, by small systems of that rank; a
+    multiple of the identity and terms of low rank have functions.
+
+    Formula: ``W = T_1 + T_2 + ... + T_k``
+    Storage: that of the terms
+    FLOPs: those of the terms, and ``n`` to add each
+    Rank: at most the sum of the terms'
+    Suits: a structure and what it misses: doped structures, low-rank updates, damping
+
     In the path of a leaf a term goes by its structure: ``kernel/kronecker/factors/0``,
     ``kernel/sparse/values``.
 
     Attributes:
         terms: Matrices of one shape.
     """
+
+    needs = dict.fromkeys(
+        ("solve", "inverse", "slogdet"), "one term that can, beside terms of low rank"
+    ) | dict.fromkeys(
+        ("exp", "sqrt", "power"), "a multiple of the identity, beside Hermitian terms of low rank"
+    )
 
     terms: tuple[Matrix, ...]
 
@@ -57,6 +76,12 @@ class Sum(Matrix):
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return _total(t.rmatmul_transposed(x) for t in self.terms)
 
+    def _matmul(self, v: jax.Array) -> jax.Array:
+        return _total(t._matmul(v) for t in self.terms)
+
+    def _matmul_transposed(self, v: jax.Array) -> jax.Array:
+        return _total(t._matmul_transposed(v) for t in self.terms)
+
     def _take(self, rows: jax.Array) -> jax.Array:
         return _total(t._take(rows) for t in self.terms)
 
@@ -68,6 +93,36 @@ class Sum(Matrix):
 
     def flops(self) -> int:
         return sum(t.flops() for t in self.terms) + (len(self.terms) - 1) * self.shape[1]
+
+    def diagonal(self) -> jax.Array:
+        return _total(t.diagonal() for t in self.terms)
+
+    def trace(self) -> jax.Array:
+        return _total(t.trace() for t in self.terms)
+
+    def _solve(self, b: jax.Array) -> jax.Array:
+        return self._update("solve").solve(b)
+
+    def _inverse(self) -> Matrix:
+        return Sum.of(*self._update("inverse").inverse())
+
+    def _slogdet(self) -> tuple[jax.Array, jax.Array]:
+        return self._update("slogdet").slogdet()
+
+    def _function(self, f: Callable[[jax.Array], jax.Array], name: str) -> Matrix:
+        need_hermitian(self, name)
+        update = split(self.terms)
+        multiple = None if update is None else update.multiple()
+        if update is None or multiple is None:
+            needs = "a multiple of the identity, beside terms of low rank"
+            raise unsupported(self, name, needs)
+        return Sum.of(*update.function(f, multiple))
+
+    def _update(self, operation: str) -> Update:
+        found = split(self.terms)
+        if found is None:
+            raise unsupported(self, operation, "one term that solves, beside terms of low rank")
+        return found
 
 
 def _total(parts: Any) -> jax.Array:

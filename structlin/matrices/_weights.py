@@ -70,8 +70,9 @@ def as_weights(name: str, weights: Any, shape: tuple[int, int]) -> Weights | Non
             )
         if found not in kinds:
             raise ValueError(
-                f"{name}.fit needs one non-negative weight for each of the {m} rows ({m},), one for "
-                f"each entry ({m}, {n}), or a covariance of inputs ({m}, {m}); given shape {found}."
+                f"{name}.fit needs one non-negative weight for each of the {m} rows ({m},), one "
+                f"for each entry ({m}, {n}), or a covariance of inputs ({m}, {m}); given shape "
+                f"{found}."
             )
         weights = kinds[found](weights)
     weights = type(weights)(jnp.asarray(weights.values))

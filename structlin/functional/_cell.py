@@ -1,0 +1,237 @@
+"""What the recurrent cells share: the step, the hoisted sequence, and one gradient for all.
+
+A cell is three things: the projection of its inputs, the product of its hidden state with the
+recurrent kernel, and a rule that makes the new carry of both, entry by entry. The sequence projects
+all inputs in one product before the scan; the gradient of the recurrent kernel, of its bias and of
+the cell's own parameters is one product after the backward scan.
+"""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from structlin.functional._dense import Kernel, dense, promote, side_by_side
+
+__all__ = ["Cell", "CellWeights"]
+
+
+class CellWeights(NamedTuple):
+    """The weights of a recurrent layer; the columns of its gates stand side by side.
+
+    Attributes:
+        input: ``(in, gates h)``.
+        recurrent: ``(h, gates h)``, or ``None`` for a cell without one.
+        bias: Of the inputs' projection, ``(gates h,)``.
+        recurrent_bias: Of the hidden state's product; of the columns of the last gates if it is
+            shorter than a row of ``recurrent``.
+        extra: Whatever else the cell has, such as peepholes, as it defines.
+    """
+
+    input: Kernel
+    recurrent: Kernel | None
+    bias: jax.Array | None = None
+    recurrent_bias: jax.Array | None = None
+    extra: Any = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell(abc.ABC):
+    """A recurrent cell without its weights: hashable, equal if its settings are.
+
+    Attributes:
+        gates: The gates, in the order of their columns.
+        input_biases: The gates with a bias on the side of the inputs.
+        recurrent_biases: The gates with a bias on the side of the hidden state.
+        recurrent: Whether there is a recurrent kernel.
+    """
+
+    gates: ClassVar[tuple[str, ...]]
+    input_biases: ClassVar[tuple[str, ...]] = ()
+    recurrent_biases: ClassVar[tuple[str, ...]] = ()
+    recurrent: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def apply(
+        self, extra: Any, projected: jax.Array, hidden: jax.Array, carry: Any
+    ) -> tuple[Any, jax.Array]:
+        """The new carry and the output, of arrays with any leading axes.
+
+        Args:
+            extra: The cell's own parameters.
+            projected: The inputs' projection, ``(..., gates h)``.
+            hidden: The hidden state's product, ``(..., gates h)``.
+            carry: The carry before.
+        """
+
+    def state(self, carry: Any) -> jax.Array:
+        """The hidden state in ``carry``, which the recurrent kernel multiplies, ``(..., h)``."""
+        return carry
+
+    def project(self, weights: CellWeights, inputs: jax.Array, dtype: Any = None) -> jax.Array:
+        """What `apply` needs of the inputs, ``(..., in)`` to ``(..., gates h)``."""
+        return dense(inputs, weights.input, weights.bias, dtype=dtype)
+
+    def step(
+        self, weights: CellWeights, carry: Any, inputs: jax.Array, *, dtype: Any = None
+    ) -> tuple[Any, jax.Array]:
+        """One step.
+
+        Args:
+            weights: The layer's weights.
+            carry: The carry before, of arrays ``(..., h)``.
+            inputs: ``(..., in)``.
+            dtype: The dtype of the products; by default what their operands promote to.
+
+        Returns:
+            The new carry, and the output ``(..., h)``.
+        """
+        projected = self.project(weights, inputs, dtype)
+        recurrent, bias, extra = _promoted(self, weights, carry, dtype)
+        return self.apply(extra, projected, _affine(self.state(carry), recurrent, bias), carry)
+
+    def sequence(
+        self,
+        weights: CellWeights,
+        carry: Any,
+        inputs: jax.Array,
+        *,
+        dtype: Any = None,
+        unroll: int = 1,
+        history: bool = False,
+    ) -> tuple[Any, Any]:
+        """A whole sequence: equal to `step` scanned, and faster.
+
+        Args:
+            weights: The layer's weights.
+            carry: The carry before the first step, of arrays ``(..., h)``.
+            inputs: Time first, ``(time, ..., in)``.
+            dtype: The dtype of the products; by default what their operands promote to.
+            unroll: Steps for each iteration of the loop.
+            history: Whether to return the carry after every step too.
+
+        Returns:
+            The last carry, and the outputs ``(time, ..., h)``; with ``history`` the pair of the
+            carries, time first, and the outputs in their place.
+        """
+        projected = self.project(weights, inputs, dtype)
+        parts = _promoted(self, weights, carry, dtype)
+        return _recurrence((self, unroll, history), parts, projected, carry)
+
+    def weights(self, params: Mapping[str, Any]) -> CellWeights:
+        """Reads the parameters of a Linen cell, Flax's or this library's.
+
+        Args:
+            params: Each side fused (``i/kernel``, ``i/bias``; ``h/kernel``, ``h/bias``) or by gate
+                (``ir/kernel``, ``hr/kernel``, ...). A fused bias has the columns of those gates
+                that have one.
+
+        Raises:
+            KeyError: A weight is missing; the message names it and what is there.
+        """
+        biases = [_read(self, params, s, "bias") for s in ("i", "h")]
+        bias, recurrent_bias = (jnp.concatenate(b, axis=-1) if b else None for b in biases)
+        recurrent = side_by_side(_read(self, params, "h", "kernel")) if self.recurrent else None
+        kernel = side_by_side(_read(self, params, "i", "kernel"))
+        return CellWeights(kernel, recurrent, bias, recurrent_bias, self.extra(params))
+
+    def extra(self, params: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        """The cell's own parameters in ``params``."""
+        return ()
+
+
+def _read(cell: Cell, params: Mapping[str, Any], side: str, name: str) -> list[Any]:
+    gates = cell.gates
+    if name == "bias":
+        gates = cell.input_biases if side == "i" else cell.recurrent_biases
+    names = ([side] if side in params else [side + gate for gate in gates]) if gates else []
+    for module in names:
+        if module not in params or name not in params[module]:
+            raise KeyError(
+                f"{type(cell).__name__} needs '{module}/{name}'; its parameters are "
+                f"{sorted(params)}."
+            )
+    return [params[module][name] for module in names]
+
+
+def _promoted(cell: Cell, weights: CellWeights, carry: Any, dtype: Any) -> tuple[Any, Any, Any]:
+    parts = weights.recurrent, weights.recurrent_bias, weights.extra
+    return promote((cell.state(carry), *parts), dtype)[1:]
+
+
+def _affine(state: jax.Array, recurrent: Kernel | None, bias: jax.Array | None) -> Any:
+    """``state @ recurrent + bias``, a short bias being that of the last columns."""
+    if recurrent is None:
+        return None
+    product = state.astype(recurrent.dtype) @ recurrent
+    if bias is None:
+        return product
+    short = product.shape[-1] - bias.shape[-1]
+    return product + (jnp.pad(bias, (short, 0)) if short else bias)
+
+
+def _apply(how: tuple, extra: Any, projected: Any, hidden: Any, carry: Any) -> tuple[Any, Any]:
+    cell, _, history = how
+    carry, output = cell.apply(extra, projected, hidden, carry)
+    return carry, (carry, output) if history else output
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recurrence(how, parts, projected, carry):
+    recurrent, bias, extra = parts
+
+    def step(carry: Any, x: jax.Array):
+        return _apply(how, extra, x, _affine(how[0].state(carry), recurrent, bias), carry)
+
+    return jax.lax.scan(step, carry, projected, unroll=how[1])
+
+
+def _recurrence_forward(how, parts, projected, carry):
+    recurrent, bias, extra = parts
+
+    def step(carry: Any, x: jax.Array):
+        hidden = _affine(how[0].state(carry), recurrent, bias)
+        after, output = _apply(how, extra, x, hidden, carry)
+        return after, (output, carry, hidden)
+
+    last, (outputs, carries, hidden) = jax.lax.scan(step, carry, projected, unroll=how[1])
+    return (last, outputs), (parts, projected, carries, hidden)
+
+
+def _recurrence_backward(how, residuals, cotangents):
+    (recurrent, bias, extra), projected, carries, hidden = residuals
+    last, doutputs = cotangents
+    adjoint = None if recurrent is None else recurrent.T  # prepared once, not at every step
+
+    def step(after: Any, saved: Any):
+        doutput, carry, x, z = saved
+        _, pull = jax.vjp(functools.partial(_apply, how, extra), x, z, carry)
+        dx, dz, before = pull((after, doutput))
+        if adjoint is not None:
+            state, into = jax.vjp(how[0].state, carry)
+            (through,) = into((dz @ adjoint).astype(state.dtype))
+            before = jax.tree.map(jnp.add, before, through)
+        return before, (dx, dz, after)
+
+    saved = doutputs, carries, projected, hidden
+    first, (dx, dz, after) = jax.lax.scan(step, last, saved, reverse=True, unroll=how[1])
+    dextra = extra
+    if jax.tree.leaves(extra):
+        _, pull = jax.vjp(lambda e: _apply(how, e, projected, hidden, carries), extra)
+        (dextra,) = pull((after, doutputs))
+    if recurrent is None:
+        return (recurrent, bias, dextra), dx, first
+    rows = _rows(how[0].state(carries))
+    _, pull = jax.vjp(lambda w, b: _affine(rows, w, b), recurrent, bias)
+    return (*pull(_rows(dz)), dextra), dx, first
+
+
+def _rows(x: jax.Array) -> jax.Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+_recurrence.defvjp(_recurrence_forward, _recurrence_backward)

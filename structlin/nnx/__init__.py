@@ -1,0 +1,51 @@
+"""Layers for Flax NNX: thin shells that own variables; the arithmetic is in `functional`."""
+
+from structlin.nnx._exchange import from_nnx, to_nnx
+from structlin.nnx._linear import Embed, Linear, LinearGeneral
+from structlin.nnx._named import (
+    HMD,
+    BlockDiagonal,
+    BlockLowRank,
+    Circulant,
+    DopedKron,
+    Kron,
+    LowRank,
+    Monarch,
+    Sparse,
+    Toeplitz,
+)
+from structlin.nnx._params import params, with_params
+from structlin.nnx._recurrent import GRUCell, LSTMCell, SimpleCell
+from structlin.nnx._rnn import RNN
+from structlin.nnx._surgery import densify, kernels, pack, replace_kernel, with_kernels
+from structlin.nnx._variables import Index
+
+__all__ = [
+    "HMD",
+    "RNN",
+    "BlockDiagonal",
+    "BlockLowRank",
+    "Circulant",
+    "DopedKron",
+    "Embed",
+    "GRUCell",
+    "Index",
+    "Kron",
+    "LSTMCell",
+    "Linear",
+    "LinearGeneral",
+    "LowRank",
+    "Monarch",
+    "SimpleCell",
+    "Sparse",
+    "Toeplitz",
+    "densify",
+    "from_nnx",
+    "kernels",
+    "pack",
+    "params",
+    "replace_kernel",
+    "to_nnx",
+    "with_kernels",
+    "with_params",
+]

@@ -1,0 +1,49 @@
+"""The generated page about the structures: complete, and what the classes say today."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import structlin
+from structlin import matrices as ms
+from structlin.matrices._registry import HOOKS
+
+SCRIPT = Path(structlin.__path__[0]).parent / "docs" / "structures.py"
+
+
+@pytest.fixture(scope="module")
+def page():
+    found = importlib.util.spec_from_file_location("structures_page", SCRIPT)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+OURS = [name for name, c in ms.REGISTRY.items() if c.__module__.startswith("structlin.")]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_structure_states_its_facts(name, page):
+    missing = set(page.NEEDED) - set(page.facts(ms.REGISTRY[name]))
+    assert not missing, f"the docstring of {name} needs lines {sorted(missing)}"
+
+
+def test_the_page_agrees_with_the_structures(page):
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert text == page.page(), "run python docs/structures.py"
+
+
+def test_operations_say_how(page):
+    notes = []
+    assert page.how(ms.Diagonal, "solve", notes) == "closed"
+    assert page.how(ms.HMD, "solve", notes) == "iterative"
+    assert page.how(ms.HMD, "cholesky", notes) == "--"
+    assert page.how(ms.Dense, "rows", notes) == "closed"
+    assert page.how(ms.Kronecker, "solve", notes) == "closed [1]"
+    assert notes == ["square factors"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_conditions_are_of_operations(name):
+    assert set(ms.REGISTRY[name].needs) <= set(HOOKS)
