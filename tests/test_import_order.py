@@ -99,7 +99,7 @@ def test_nothing_imports_in_a_circle():
 
 
 def test_the_reader_of_imports_sees_them():
-    assert {"decompose", "matrices._base", "matrices._spec"} <= set(imports("matrices._kronecker"))
+    assert {"decompose", "matrices._base", "matrices._spec"} <= set(imports("matrices._kron_spec"))
     assert set(imports("matrices._cost")) == set()
 
 

@@ -4,6 +4,7 @@ from structlin.decompose._block_low_rank import block_low_rank
 from structlin.decompose._circulant import nearest_circulant, nearest_toeplitz
 from structlin.decompose._codebook import CODEBOOKS, codes_of, levels, lloyd, table_of
 from structlin.decompose._doped import structured_plus_sparse
+from structlin.decompose._dtypes import wide_dtype
 from structlin.decompose._hmd import hmd, hmd_columns, rank_block_sizes
 from structlin.decompose._kronecker import (
     nearest_kronecker,
@@ -45,4 +46,5 @@ __all__ = [
     "table_of",
     "truncated_svd",
     "weighted_low_rank",
+    "wide_dtype",
 ]

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from structlin.decompose._dtypes import wide_dtype
+
 __all__ = ["CODEBOOKS", "codes_of", "levels", "lloyd", "table_of"]
 
 CODEBOOKS = ("uniform", "symmetric", "kmeans", "quantile")
@@ -28,7 +30,7 @@ def table_of(values: jax.Array, bits: int, codebook: str = "uniform") -> jax.Arr
     Returns:
         The table in the dtype of ``values``.
     """
-    wide = values.reshape(-1).astype(_wide(values.dtype))
+    wide = values.reshape(-1).astype(wide_dtype(values.dtype))
     if codebook == "uniform":
         low, high = wide.min(), wide.max()
         table = jnp.stack([low, (high - low) / (2**bits - 1)])
@@ -49,7 +51,7 @@ def table_of(values: jax.Array, bits: int, codebook: str = "uniform") -> jax.Arr
 
 def codes_of(values: jax.Array, table: jax.Array, bits: int, codebook: str) -> jax.Array:
     """The code of the level of ``table`` that is nearest to each number, bytes of its shape."""
-    wide = values.astype(_wide(values.dtype))
+    wide = values.astype(wide_dtype(values.dtype))
     table = table.astype(wide.dtype)
     if codebook in ("kmeans", "quantile"):
         return jnp.searchsorted((table[1:] + table[:-1]) / 2, wide).astype(jnp.uint8)
@@ -64,7 +66,7 @@ def levels(codes: jax.Array, table: jax.Array, bits: int, codebook: str) -> jax.
     """The numbers that ``codes`` name, in the dtype of ``table``."""
     if codebook in ("kmeans", "quantile"):
         return table.at[codes.astype(jnp.int32)].get(mode="promise_in_bounds")
-    wide = table.astype(_wide(table.dtype))
+    wide = table.astype(wide_dtype(table.dtype))
     count = codes.astype(wide.dtype)
     if codebook == "uniform":
         return (wide[0] + wide[1] * count).astype(table.dtype)
@@ -126,8 +128,3 @@ def _quantile_means(ordered: Any, bits: int, xp: Any) -> Any:
 
 def _half(bits: int) -> int:
     return max(2 ** (bits - 1) - 1, 1)
-
-
-def _wide(dtype: Any) -> Any:
-    """Single precision, or ``dtype`` where that is wider."""
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32

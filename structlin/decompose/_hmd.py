@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from structlin.decompose._dtypes import wide_dtype
 from structlin.decompose._leading import leading_right
 from structlin.decompose._svd import truncated_svd
 
@@ -75,7 +76,7 @@ def hmd_columns(dense: jax.Array, dense_columns: int) -> jax.Array:
         Column numbers, ``(n,)``: the ``j`` dense ones first, each of the two parts ascending.
     """
     n = dense.shape[1]
-    wide = dense.astype(jnp.promote_types(dense.dtype, jnp.float32))
+    wide = dense.astype(wide_dtype(dense.dtype))
     scale = jnp.max(jnp.abs(wide))
     wide = wide / jnp.where(scale > 0, scale, 1)
     given = jnp.arange(n) >= dense_columns

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from structlin.decompose._dtypes import wide_dtype
+
 __all__ = ["block_magnitude_mask", "magnitude_mask", "nm_mask", "row_magnitude_mask"]
 
 
@@ -118,4 +120,4 @@ def _keep_largest(size: Any, count: Any, axis: int, xp: Any) -> Any:
 
 def _wide(size: jax.Array) -> jax.Array:
     """``size`` in single precision or wider."""
-    return size if size.dtype.itemsize >= 4 else size.astype(jnp.float32)
+    return size.astype(wide_dtype(size.dtype))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from structlin.decompose._dtypes import wide_dtype
 from structlin.decompose._leading import leading_right
 
 __all__ = ["truncated_svd", "weighted_low_rank"]
@@ -36,7 +37,7 @@ def truncated_svd(
         the left factor is ``Q^-1 U S``; here it is the equal ``A V``, which a weight of zero or a
         singular covariance cannot make infinite.
     """
-    wide = dense.astype(jnp.promote_types(dense.dtype, jnp.float32))
+    wide = dense.astype(wide_dtype(dense.dtype))
     if covariance is None and weights is None:
         u, s, vh = leading_right(wide, rank)
         root = jnp.sqrt(s)
@@ -74,7 +75,7 @@ def weighted_low_rank(
         Srebro and Jaakkola (2003), "Weighted low-rank approximations", sec. 2, with conjugate
         gradients for the solutions in closed form, which take ``rank^2`` numbers a row.
     """
-    wide = dense.astype(jnp.promote_types(dense.dtype, jnp.float32))
+    wide = dense.astype(wide_dtype(dense.dtype))
     real = jnp.finfo(wide.dtype).dtype
     shares = (weights / jnp.max(weights)).astype(real)
     left, right = _start(wide, rank, shares)

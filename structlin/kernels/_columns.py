@@ -31,14 +31,15 @@ def kronecker_columns(v: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
     folded = v.reshape(*sizes, v.shape[1])
     for i in kronecker_order([(f.shape[1], f.shape[0]) for f in factors]):
         if i == 0:
-            rest = folded.shape[1:]
-            folded = (factors[0] @ folded.reshape(folded.shape[0], -1)).reshape(-1, *rest)
+            first, *rest = folded.shape
+            flat = factors[0] @ folded.reshape(first, math.prod(rest))
+            folded = flat.reshape(factors[0].shape[0], *rest)
         else:
             before, after = folded.shape[:i], folded.shape[i + 1 :]
             flat = folded.reshape(math.prod(before), folded.shape[i], math.prod(after))
             flat = jnp.einsum("bj,ajk->abk", factors[i], flat)
             folded = flat.reshape(*before, factors[i].shape[0], *after)
-    return folded.reshape(-1, v.shape[1])
+    return folded.reshape(math.prod(f.shape[0] for f in factors), v.shape[1])
 
 
 def slot_columns(v: jax.Array, values: jax.Array, indices: jax.Array, rows: int) -> jax.Array:

@@ -1,42 +1,51 @@
 """How a recurrent Linen cell comes by the weights of its two sides."""
 
-import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
-import jax
+from structlin.linen._param import KernelParams, default, has_matrix, joined
 
-from structlin import functional, specs
-from structlin.linen._param import KernelParams, has_matrix, joined
+__all__ = ["is_plain", "side_params", "structured_step"]
 
-__all__ = ["default", "is_plain", "recurrent_side", "side_params"]
-
-
-def default(module: type[nn.Module], name: str) -> Any:
-    """The default of a field of ``module``."""
-    return next(f.default for f in dataclasses.fields(module) if f.name == name)
+Inits = Mapping[str, Callable[..., Any]]
 
 
 def is_plain(module: Any) -> bool:
-    """Whether Flax's own arithmetic will do: no spec, and only arrays in the parameters."""
-    fused = module.has_variable("params", "i") or module.has_variable("params", "h")
-    many = len(module.arithmetic().gates) > 1
-    return (
-        module.input is None
-        and module.recurrent is None
-        and not (fused and many)
-        and not has_matrix(module)
-    )
+    """Whether Flax's own arithmetic will do: no spec, and arrays by gate in the parameters."""
+    fused = any(module.has_variable("params", side) for side in ("i", "h"))
+    if module.input is not None or module.recurrent is not None:
+        return False
+    return not (fused and len(module.arithmetic().gates) > 1) and not has_matrix(module)
+
+
+def structured_step(
+    module: Any, carry: Any, inputs: Any, input_biases: Inits, recurrent_biases: Inits
+) -> tuple[Any, Any]:
+    """One step of a cell with the fields of one of Flax's, whatever its kernels are.
+
+    Args:
+        module: The cell, inside its compact method.
+        carry: The carry before.
+        inputs: ``(..., in)``.
+        input_biases: How the bias of each gate that has one on the inputs' side starts.
+        recurrent_biases: The same for the hidden state's side.
+    """
+    cell = module.arithmetic()
+    hidden = cell.state(carry).shape[-1]
+    sides = {"by_gate": True, "features": hidden}
+    params = side_params(module, "i", inputs.shape[-1], input_biases, **sides)
+    params |= side_params(module, "h", hidden, recurrent_biases, **sides)
+    return cell.step(cell.weights(params), carry, inputs, dtype=module.dtype)
 
 
 def side_params(
     module: Any,
     side: str,
     rows: int,
-    hidden: int,
+    biases: Inits,
     *,
-    biases: Mapping[str, Callable[..., jax.Array]],
+    features: int,
     by_gate: bool = False,
     gates: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:
@@ -46,42 +55,33 @@ def side_params(
         module: The cell, with ``arithmetic``, ``input``, ``recurrent`` and Flax's fields.
         side: ``"i"`` or ``"h"``.
         rows: Of the kernel.
-        hidden: Columns of each gate.
         biases: How the bias of each gate that has one on this side starts.
+        features: Columns of each gate.
         by_gate: Whether a side without a spec has a kernel for each gate, as Flax's cells do.
         gates: The gates that have columns; all of the cell by default.
 
     Returns:
         ``{"i": {"kernel": ..., "bias": ...}}``, or the same with a name for each gate.
     """
-    gates = module.arithmetic().gates if gates is None else gates
-    name = "recurrent_kernel_init" if side == "h" else "kernel_init"
-    spec: specs.Spec | None = module.recurrent if side == "h" else module.input
+    names: tuple[str, ...] = module.arithmetic().gates if gates is None else gates
+    name, spec = ("kernel_init", module.input)
+    if side == "h":
+        name, spec = ("recurrent_kernel_init", module.recurrent)
+    init, original = getattr(module, name), default(type(module), name)
+    by_spec = spec is not None and inspect.unwrap(init) is original
     fused = spec is not None or not by_gate or module.has_variable("params", side)
     made = {}
-    for group in [gates] if fused else [(g,) for g in gates]:
+    for group in [names] if fused else [(g,) for g in names]:
         inits = [biases[g] for g in group if g in biases]
         part = side if fused else side + group[0]
-        kernel_init = getattr(module, name)
-        original = default(type(module), name)
-        plain = kernel_init is original and spec is not None
         made[part] = KernelParams(
-            features=hidden * len(group),
-            bias_features=hidden * len(inits),
+            features=features * len(group),
+            bias_features=features * len(inits),
             param_dtype=module.param_dtype,
-            kernel_init=kernel_init if plain else _over(kernel_init, len(group), hidden),
+            kernel_init=init if by_spec else joined([init] * len(group), [features] * len(group)),
             default_init=original,
-            bias_init=joined(inits, [hidden] * len(inits)) if inits else module.carry_init,
+            bias_init=joined(inits, [features] * len(inits)),
             spec=spec,
             name=part,
         )(rows)
     return made
-
-
-def recurrent_side(module: Any, cell: functional.Cell, carry: Any, **settings: Any) -> Any:
-    """`side_params` of the hidden state in ``carry``."""
-    return side_params(module, "h", cell.state(carry).shape[-1], **settings)
-
-
-def _over(init: Callable[..., Any], gates: int, hidden: int) -> Callable[..., Any]:
-    return joined([init] * gates, [hidden] * gates)

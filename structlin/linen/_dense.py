@@ -1,16 +1,17 @@
-"""Linen's dense layer on a structured kernel."""
+"""Linen's dense layers on a structured kernel."""
 
 import contextlib
-import dataclasses
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from structlin import functional, specs
-from structlin.linen._param import has_matrix, kernel_param
+from structlin.linen._param import default, has_matrix, kernel_param
 
-__all__ = ["Dense"]
+__all__ = ["Dense", "DenseGeneral"]
 
 
 class Dense(nn.Dense):
@@ -41,27 +42,86 @@ class Dense(nn.Dense):
         spec = self.structure()
         if spec is None and not has_matrix(self):
             return super().__call__(inputs)
-        self._check_fields()
+        _check_fields(self)
         shape = inputs.shape[-1], self.features
-        default = _default(nn.Dense, "kernel_init")
-        kernel = kernel_param(self, spec, shape, self.param_dtype, self.kernel_init, default)
+        original = default(nn.Dense, "kernel_init")
+        kernel = kernel_param(self, spec, shape, self.param_dtype, self.kernel_init, original)
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         with _precision(self.precision):
             return functional.dense(inputs, kernel, bias, dtype=self.dtype)
 
-    def _check_fields(self) -> None:
-        for name in ("dot_general", "dot_general_cls", "promote_dtype"):
-            if getattr(self, name) is not _default(nn.Dense, name):
-                raise ValueError(
-                    f"{type(self).__name__} was given {name}=, which a structured kernel cannot "
-                    "honour: its product is not one dot_general. Leave the field, or the spec, out."
-                )
+
+class DenseGeneral(nn.DenseGeneral):
+    """``nn.DenseGeneral`` with a kernel of any structure.
+
+    Every field and every number is that of ``nn.DenseGeneral`` while there is no spec and the
+    parameters hold no structured matrix. The structure is of the kernel flattened to two axes:
+    rows are all inputs of ``axis``, in ascending order as in Flax, and columns all ``features``. The bias keeps
+    Flax's shape.
+
+    Attributes:
+        spec: How the kernel is made; ``None`` for a dense one. A ``kernel_init`` other than the
+            default draws a dense kernel that the spec is fitted to.
+
+    Raises:
+        ValueError: As for `Dense`, and for ``batch_dims`` beside a structure.
+    """
+
+    spec: specs.Spec | None = None
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """``inputs`` over ``axis`` times the kernel: the other axes, then ``features``."""
+        if self.spec is None and not has_matrix(self):
+            return super().__call__(inputs)
+        _check_fields(self)
+        if _tuple(self.batch_dims):
+            raise ValueError(
+                f"{type(self).__name__} was given batch_dims={self.batch_dims}: a structured "
+                "kernel is one matrix for all of the batch. Use nn.vmap for one for each."
+            )
+        features = _tuple(self.features)
+        axes = sorted(a % inputs.ndim for a in _tuple(self.axis))  # sorted as Flax does
+        kept = [i for i in range(inputs.ndim) if i not in axes]
+        rows = jnp.moveaxis(inputs, axes, range(len(kept), inputs.ndim))
+        rows = rows.reshape(*(inputs.shape[i] for i in kept), -1)
+        shape = rows.shape[-1], math.prod(features)
+        original = default(nn.DenseGeneral, "kernel_init")
+        kernel = kernel_param(self, self.spec, shape, self.param_dtype, self.kernel_init, original)
+        bias = None
+        if self.use_bias:
+            init = _flat(self.bias_init, features)
+            bias = self.param("bias", init, features, self.param_dtype).reshape(-1)
+        with _precision(self.precision):
+            outputs = functional.dense(rows, kernel, bias, dtype=self.dtype)
+        return outputs.reshape(*outputs.shape[:-1], *features)
 
 
-def _default(module: type[nn.Module], name: str) -> Any:
-    return next(f.default for f in dataclasses.fields(module) if f.name == name)
+def _check_fields(module: Dense | DenseGeneral) -> None:
+    for name in ("dot_general", "dot_general_cls", "promote_dtype"):
+        if getattr(module, name) is not default(nn.Dense, name):
+            raise ValueError(
+                f"{type(module).__name__} was given {name}=, which a structured kernel cannot "
+                "honour: its product is not one dot_general. Leave the field, or the spec, out."
+            )
+
+
+def _tuple(value: Any) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _flat(init: Any, shape: tuple[int, ...]) -> Any:
+    """``init`` drawn flat, as Flax draws the bias of several axes."""
+
+    def reshaped(key: jax.Array, _: Any, dtype: Any) -> Any:
+        drawn = init(key, (math.prod(shape),), dtype)
+        if isinstance(drawn, nn.meta.AxisMetadata):
+            return drawn.replace_boxed(drawn.unbox().reshape(shape))
+        return drawn.reshape(shape)
+
+    return reshaped
 
 
 def _precision(precision: object) -> contextlib.AbstractContextManager:

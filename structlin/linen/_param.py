@@ -1,5 +1,6 @@
 """How a Linen module comes by a structured kernel."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from structlin.functional import Kernel
 from structlin.matrices import Matrix
 from structlin.specs import Spec
 
-__all__ = ["KernelParams", "has_matrix", "joined", "kernel_param"]
+__all__ = ["KernelParams", "default", "has_matrix", "joined", "kernel_param"]
 
 Init = Callable[..., Any]
 
@@ -64,6 +65,11 @@ def kernel_param(
     return kernel
 
 
+def default(module: type[nn.Module], name: str) -> Any:
+    """The default of a field of ``module``."""
+    return next(f.default for f in dataclasses.fields(module) if f.name == name)
+
+
 def has_matrix(module: nn.Module) -> bool:
     """Whether the parameters of ``module`` or of a module in it hold a structured matrix."""
     held = module.variables.get("params", {})
@@ -73,8 +79,8 @@ def has_matrix(module: nn.Module) -> bool:
 
 def joined(inits: list[Init], sizes: list[int]) -> Init:
     """An initialiser of parts beside each other along the last axis, each drawn by its own."""
-    if len(inits) == 1:
-        return inits[0]
+    if len(inits) < 2:
+        return inits[0] if inits else nn.initializers.zeros_init()
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Any:
         parts = [

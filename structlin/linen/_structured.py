@@ -8,14 +8,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from flax.linen.module import InterceptorContext
 
 from structlin import functional
-from structlin.functional import GATES
 from structlin.matrices import Matrix
 
-__all__ = ["Structured", "structured"]
+__all__ = ["Structured", "plain", "structured"]
 
 Next = Callable[..., Any]
 
@@ -24,9 +22,9 @@ class Structured(nn.Module):
     """Runs a Linen model, its source untouched, on parameters that hold structured matrices.
 
     The tree of parameters is that of ``inner``. ``nn.Dense``, ``nn.DenseGeneral`` (so attention),
-    ``nn.Embed``, ``nn.LSTMCell`` and ``nn.OptimizedLSTMCell`` multiply by the matrices, also inside
-    ``nn.RNN``, ``nn.scan``, ``nn.remat`` and ``nn.jit``; cells made of ``nn.Dense`` follow. Where
-    the parameters hold arrays, everything is Flax's own.
+    ``nn.Embed`` and the recurrent cells, by gate or fused, multiply by the matrices, also inside
+    ``nn.RNN``, ``nn.scan``, ``nn.remat`` and ``nn.jit``. Where the parameters hold arrays,
+    everything is Flax's own.
 
     Only ``__call__`` is wrapped; run other methods of the model inside `structured`.
 
@@ -63,7 +61,7 @@ def structured() -> Iterator[None]:
 
 
 def _intercept(call: Next, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
-    original = _plain(getattr(context.orig_method, "func", context.orig_method))
+    original = plain(getattr(context.orig_method, "func", context.orig_method))
     found = _HANDLERS.get(original)
     if found is None:
         return call(*args, **kwargs)
@@ -74,8 +72,11 @@ def _intercept(call: Next, args: Any, kwargs: Any, context: InterceptorContext) 
     return handler(context.module, held, *args, **kwargs)
 
 
-def _plain(method: Any) -> Any:
-    # A subclass that overrides a method has another function here; ``super().__call__`` has Flax's.
+def plain(method: Any) -> Any:
+    """The function behind a method, to tell Flax's own from those that override it.
+
+    A subclass that overrides a method has another function; ``super().__call__`` has Flax's.
+    """
     return inspect.unwrap(getattr(method, "__func__", method))
 
 
@@ -123,40 +124,34 @@ def _embed_setup(module: nn.Embed, embedding: Matrix) -> None:
 
 
 def _embed(module: nn.Embed, embedding: Matrix, inputs: jax.Array) -> jax.Array:
-    if not jnp.issubdtype(inputs.dtype, jnp.integer):
-        raise ValueError(f"{_path(module)} needs integers; given {inputs.dtype}.")
-    table = embedding if module.dtype is None else embedding.astype(module.dtype)
-    return table.take(inputs)
+    return functional.embed(inputs, embedding, dtype=module.dtype)
 
 
 def _attend(module: nn.Embed, embedding: Matrix, query: jax.Array) -> jax.Array:
-    query, embedding = functional.promote((query, embedding), module.dtype)
-    return query @ embedding.T
+    return functional.attend(query, embedding, dtype=module.dtype)
 
 
-def _lstm(module: nn.OptimizedLSTMCell, held: Any, carry: Any, inputs: jax.Array) -> Any:
-    hidden = carry[1].shape[-1]
-    rows = {"i": inputs.shape[-1], "h": hidden}
-    for side, size in rows.items():
-        names = [side] if side in held else [side + gate for gate in GATES]
-        for name in names:
-            kernel = held.get(name, {}).get("kernel")
-            columns = hidden * (len(GATES) if name == side else 1)
-            if kernel is not None:
-                _check(module, kernel, (size, columns), f"{name}/kernel")
-    return functional.lstm_step(
-        functional.lstm_weights(held),
-        carry,
-        inputs,
-        gate_fn=module.gate_fn,
-        activation_fn=module.activation_fn,
-        dtype=module.dtype,
-    )
+def _cell(arithmetic: Callable[[Any], functional.Cell]) -> Callable[..., Any]:
+    """A handler for a cell whose gates may be fused, of what makes its arithmetic."""
+
+    def step(module: Any, held: Any, carry: Any, inputs: jax.Array) -> Any:
+        cell = arithmetic(module)
+        hidden = cell.state(carry).shape[-1]
+        for side, rows in (("i", inputs.shape[-1]), ("h", hidden)):
+            fused = side in held
+            columns = hidden * (len(cell.gates) if fused else 1)
+            for name in [side] if fused else [side + gate for gate in cell.gates]:
+                kernel = held.get(name, {}).get("kernel")
+                if kernel is not None:  # what is missing, the cell names
+                    _check(module, kernel, (rows, columns), f"{name}/kernel")
+        return cell.step(cell.weights(held), carry, inputs, dtype=module.dtype)
+
+    return step
 
 
-def _plain_lstm(module: nn.LSTMCell, held: Any, carry: Any, inputs: jax.Array) -> Any:
-    # Its gates are modules of nn.Dense, which do for themselves what is not fused.
-    return _lstm(module, held, carry, inputs)
+_lstm = _cell(lambda m: functional.LSTM(m.gate_fn, m.activation_fn))
+_gru = _cell(lambda m: functional.GRU(m.gate_fn, m.activation_fn))
+_mgu = _cell(lambda m: functional.MGU(m.gate_fn, m.activation_fn, m.reset_gate))
 
 
 def _refuse(module: nn.Module, kernel: Matrix, *args: Any, **kwargs: Any) -> Any:
@@ -208,16 +203,18 @@ def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:
 
 
 _HANDLERS: dict[Any, tuple[Callable[..., Any], str]] = {
-    _plain(nn.Dense.__call__): (_dense, "kernel"),
-    _plain(nn.DenseGeneral.__call__): (_dense_general, "kernel"),
-    _plain(nn.Embed.setup): (_embed_setup, "embedding"),
-    _plain(nn.Embed.__call__): (_embed, "embedding"),
-    _plain(nn.Embed.attend): (_attend, "embedding"),
-    _plain(nn.OptimizedLSTMCell.__call__): (_lstm, ""),
-    _plain(nn.LSTMCell.__call__): (_plain_lstm, ""),
-    _plain(nn.Conv.__call__): (_refuse, "kernel"),
-    _plain(nn.ConvLocal.__call__): (_refuse, "kernel"),
-    _plain(nn.ConvTranspose.__call__): (_refuse, "kernel"),
-    _plain(nn.Einsum.__call__): (_refuse, "kernel"),
+    plain(nn.Dense.__call__): (_dense, "kernel"),
+    plain(nn.DenseGeneral.__call__): (_dense_general, "kernel"),
+    plain(nn.Embed.setup): (_embed_setup, "embedding"),
+    plain(nn.Embed.__call__): (_embed, "embedding"),
+    plain(nn.Embed.attend): (_attend, "embedding"),
+    plain(nn.OptimizedLSTMCell.__call__): (_lstm, ""),
+    plain(nn.LSTMCell.__call__): (_lstm, ""),
+    plain(nn.GRUCell.__call__): (_gru, ""),
+    plain(nn.MGUCell.__call__): (_mgu, ""),
+    plain(nn.Conv.__call__): (_refuse, "kernel"),
+    plain(nn.ConvLocal.__call__): (_refuse, "kernel"),
+    plain(nn.ConvTranspose.__call__): (_refuse, "kernel"),
+    plain(nn.Einsum.__call__): (_refuse, "kernel"),
 }
 """Flax's own method -> what does it with a matrix, and the parameter that may hold one."""

@@ -86,8 +86,9 @@ class BlockDiagonal(Matrix):
     def _matmul(self, v: jax.Array) -> jax.Array:
         if self._stack is None:
             return super()._matmul(v)
-        folded = v.reshape(self._stack.shape[0], -1, v.shape[1])
-        return jnp.einsum("brc,bck->brk", self._stack, folded).reshape(-1, v.shape[1])
+        count, _, c = self._stack.shape
+        folded = jnp.einsum("brc,bck->brk", self._stack, v.reshape(count, c, v.shape[1]))
+        return folded.reshape(self.shape[0], v.shape[1])
 
     def _matmul_transposed(self, v: jax.Array) -> jax.Array:
         if self._stack is None:

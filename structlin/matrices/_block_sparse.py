@@ -84,7 +84,7 @@ class BlockSparse(Matrix):
 
     def diagonal(self) -> jax.Array:
         r, c = self.values.shape[-2:]
-        i = jnp.arange(min(self.shape))
+        i = jnp.arange(min(self.shape), dtype=jnp.int32)
         own = self.indices[:, i // c].astype(jnp.int32) == i // r
         return jnp.sum(jnp.where(own, self.values[:, i // c, i % r, i % c], 0), axis=0)
 

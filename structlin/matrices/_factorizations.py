@@ -19,7 +19,7 @@ from structlin.matrices._registry import combinator, unsupported
 if TYPE_CHECKING:
     from structlin.matrices._base import Matrix
 
-__all__ = ["Factorizations", "need_hermitian"]
+__all__ = ["Factorizations", "hermitian_or_nan", "need_hermitian"]
 
 
 class Factorizations(Reductions):
@@ -162,7 +162,8 @@ class Factorizations(Reductions):
             values, vectors = self._eigh()
         except NotImplementedError:
             raise unsupported(self, name) from None
-        inner = combinator("Diagonal")(f(values).astype(self.dtype))
+        values = hermitian_or_nan(self, f(values))
+        inner = combinator("Diagonal")(values.astype(self.dtype))
         return combinator("Product").of(vectors, inner, vectors.H)
 
     def _exp(self) -> "Matrix":
@@ -195,17 +196,28 @@ def _need_square(w: Any, operation: str) -> None:
 
 
 def need_hermitian(w: Any, operation: str) -> None:
-    """A probe by one product from each side; values under ``jit`` cannot be looked at."""
+    """That ``w`` is Hermitian, by one product from each side; nothing is known under ``jit``."""
     _need_square(w, operation)
     leaves = jax.tree.leaves(w)
     if not leaves or any(isinstance(x, Tracer) for x in leaves):
         return
-    wide, n = _wide(w), w.shape[0]
-    x = jax.random.normal(jax.random.key(0), (n,), jnp.finfo(wide.dtype).dtype).astype(wide.dtype)
-    one, other = wide.matmul(x), wide.H.matmul(x)
-    rounding = float(jnp.finfo(w.dtype).eps) * 10 * max(n, 10)
-    if float(jnp.linalg.norm(one - other)) > rounding * float(jnp.linalg.norm(one)):
+    if not bool(_is_hermitian(w)):
         raise ValueError(
             f"`{operation}` of {w!r} needs a Hermitian matrix, and this one is not: "
             "`(W + W.H) / 2` is its Hermitian part."
         )
+
+
+def hermitian_or_nan(w: Any, values: jax.Array) -> jax.Array:
+    """``values``, or NaN where ``w`` turns out not to be Hermitian under ``jit``."""
+    if not any(isinstance(x, Tracer) for x in jax.tree.leaves(w)):
+        return values
+    return jnp.where(_is_hermitian(w), values, jnp.full((), jnp.nan, values.dtype))
+
+
+def _is_hermitian(w: Any) -> jax.Array:
+    wide, n = _wide(w), w.shape[0]
+    x = jax.random.normal(jax.random.key(0), (n,), jnp.finfo(wide.dtype).dtype).astype(wide.dtype)
+    one, other = wide.matmul(x), wide.H.matmul(x)
+    rounding = float(jnp.finfo(w.dtype).eps) * 10 * max(n, 10)
+    return jnp.linalg.norm(one - other) <= rounding * jnp.linalg.norm(one)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from structlin.matrices._base import Matrix
+from structlin.matrices._factorizations import hermitian_or_nan
 from structlin.matrices._kronecker import (
     Factor,
     Kronecker,
@@ -41,7 +42,7 @@ class KroneckerSum(Matrix):
         terms: The ``i``-th is ``(n_i, n_i)``; the sum is ``(prod n_i, prod n_i)``.
     """
 
-    needs = dict.fromkeys(("solve", "inverse", "pinv", "slogdet"), "Hermitian terms")
+    needs = dict.fromkeys(("solve", "inverse", "slogdet"), "Hermitian terms")
 
     terms: tuple[Factor, ...]
 
@@ -153,16 +154,8 @@ class KroneckerSum(Matrix):
     def _inverse(self) -> Matrix:
         return self._function(jnp.reciprocal, "inverse")
 
-    def _pinv(self, rtol: float) -> Matrix:
-        def invert(values: jax.Array) -> jax.Array:
-            size = jnp.abs(values)
-            large = size > rtol * jnp.max(size)
-            return jnp.where(large, 1 / jnp.where(large, values, 1), 0)
-
-        return self._function(invert, "pinv")
-
     def _slogdet(self) -> tuple[jax.Array, jax.Array]:
-        values, _ = self.eigh()  # which asks for a Hermitian matrix
+        values = hermitian_or_nan(self, self.eigh()[0])
         sign = jnp.prod(jnp.sign(values)).astype(self.dtype)
         return sign, jnp.sum(jnp.log(jnp.abs(values)))
 

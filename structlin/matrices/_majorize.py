@@ -33,7 +33,7 @@ def majorized(
     weights: Weights,
     start: Matrix,
     fit: Callable[[jax.Array], Matrix],
-    rounds: int = 12,
+    rounds: int = 8,
 ) -> Any:
     """Improves ``start`` by fits to targets that majorise the weighted error.
 
@@ -54,35 +54,42 @@ def majorized(
         Srebro and Jaakkola (2003), "Weighted low-rank approximations", sec. 3, for any structure;
         with a covariance, the same step by its largest eigenvalue. The longer steps are not theirs.
     """
-    step = _step(weights, dense.dtype)
+    weigh, scale = _weighing(weights, dense.dtype)
     best, now = start, start.to_dense()
-    least = weighted_error(dense, now, weights)
+    pull = weigh(dense - now)  # of the weights on what is missed: half the gradient
+    least = _inner(dense - now, pull)
     length = jnp.ones((), least.dtype)
     for _ in range(rounds):
-        found = fit(now + length.astype(dense.dtype) * step(dense - now))
+        found = fit(now + (length / scale).astype(dense.dtype) * pull)
         formed = found.to_dense()
-        error = weighted_error(dense, formed, weights)
+        pulled = weigh(dense - formed)
+        error = _inner(dense - formed, pulled)
         better = error < least
         if not isinstance(error, Tracer) and float(length) == 1:
             enough = float(least - error) <= ENOUGH * float(least)
         else:
             enough = False
         best = jax.tree.map(lambda a, b, better=better: jnp.where(better, a, b), found, best)
-        now, least = jnp.where(better, formed, now), jnp.minimum(error, least)
+        now, pull = jnp.where(better, formed, now), jnp.where(better, pulled, pull)
+        least = jnp.minimum(error, least)
         length = jnp.where(better, 2 * length, 1)
         if enough:
             break
     return best
 
 
-def _step(weights: Weights, dtype: Any) -> Callable[[jax.Array], jax.Array]:
+def _weighing(weights: Weights, dtype: Any) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
+    """The weights as a linear map of errors, and a bound on how much it enlarges them."""
     values = weights.values.astype(dtype)
     if isinstance(weights, Covariance):
         largest = _largest_eigenvalue(values.astype(wide_dtype(dtype)))
-        scaled = values / jnp.where(largest > 0, largest, 1).astype(dtype)
-        return lambda error: scaled @ error
-    share = values / jnp.max(jnp.abs(values))
-    return lambda error: (share[:, None] if isinstance(weights, Rows) else share) * error
+        return lambda error: values @ error, jnp.where(largest > 0, largest, 1)
+    shares = values[:, None] if isinstance(weights, Rows) else values
+    return lambda error: shares * error, jnp.max(jnp.abs(values))
+
+
+def _inner(error: jax.Array, pull: jax.Array) -> jax.Array:
+    return jnp.sum((error.conj() * pull).real)
 
 
 def _largest_eigenvalue(values: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ class NMSparse(Matrix):
 
     Formula: ``W[M g + i, j] = sum over the slots s with code[g, s, j] = i of v[g, s, j]``
     Storage: ``m n N / M`` numbers and as many codes of ``ceil(log2 M)`` bits
-    FLOPs: ``(2 + N m / M) m n``: columns are formed a part at a time
+    FLOPs: ``(2 + N) m n``: columns are formed a part at a time
     Rank: up to ``min(m, n)``
     Suits: matrices of which half or a quarter stays, and hardware that knows the pattern
     Reference: Mishra et al. (2021), "Accelerating sparse deep neural networks"
@@ -83,7 +83,7 @@ class NMSparse(Matrix):
         return (2 + self.values.shape[-2]) * m * n
 
     def diagonal(self) -> jax.Array:
-        i = jnp.arange(min(self.shape))
+        i = jnp.arange(min(self.shape), dtype=jnp.int32)
         total = jnp.zeros(i.shape, self.dtype)
         for s in range(self.values.shape[-2]):
             streams, start = self.codes[:, s].reshape(-1), i // self.group * self.codes.shape[-1]

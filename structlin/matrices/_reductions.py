@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from structlin.decompose import wide_dtype
 from structlin.matrices._arithmetic import Arithmetic
 from structlin.matrices._interface import Interface
 from structlin.matrices._registry import able, combinator
@@ -73,11 +74,6 @@ class Reductions(Arithmetic):
         return combinator("Product").of(self.H, self)
 
 
-def wide_dtype(dtype: Any) -> Any:
-    """The dtype in which sums of numbers of ``dtype`` accumulate: single precision or wider."""
-    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
-
-
 def _own_column(y: jax.Array, numbers: jax.Array) -> jax.Array:
     return jnp.take_along_axis(y, numbers[:, None], axis=1)[:, 0]
 
@@ -120,7 +116,9 @@ def _picks_by_products(w: Any) -> bool:
 
 
 def _singular_values(w: Any) -> jax.Array:
-    return w.svd()[1]
+    """All ``min(m, n)`` of them; a structure of lower rank leaves out zeros."""
+    s = w.svd()[1]
+    return jnp.pad(s, (0, min(w.shape) - s.shape[0]))
 
 
 def _has_svd(w: Any) -> bool:

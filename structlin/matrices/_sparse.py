@@ -86,7 +86,7 @@ class Sparse(Matrix):
 
     def diagonal(self) -> jax.Array:
         count = min(self.shape)
-        own = self.indices[:, :count].astype(jnp.int32) == jnp.arange(count)
+        own = self.indices[:, :count].astype(jnp.int32) == jnp.arange(count, dtype=jnp.int32)
         return jnp.sum(jnp.where(own, self.values[:, :count], 0), axis=0)
 
     def frobenius_norm(self) -> jax.Array:

@@ -1,5 +1,14 @@
 """Layers for Flax NNX: thin shells that own variables; the arithmetic is in `functional`."""
 
+from structlin.nnx._bridge import ToNNX
+from structlin.nnx._compact_cells import (
+    CoupledLSTMCell,
+    FastGRNNCell,
+    MGUCell,
+    ProjectedLSTMCell,
+    QRNNCell,
+    SRUCell,
+)
 from structlin.nnx._exchange import from_nnx, to_nnx
 from structlin.nnx._linear import Embed, Linear, LinearGeneral
 from structlin.nnx._named import (
@@ -26,8 +35,10 @@ __all__ = [
     "BlockDiagonal",
     "BlockLowRank",
     "Circulant",
+    "CoupledLSTMCell",
     "DopedKron",
     "Embed",
+    "FastGRNNCell",
     "GRUCell",
     "Index",
     "Kron",
@@ -35,9 +46,14 @@ __all__ = [
     "Linear",
     "LinearGeneral",
     "LowRank",
+    "MGUCell",
     "Monarch",
+    "ProjectedLSTMCell",
+    "QRNNCell",
+    "SRUCell",
     "SimpleCell",
     "Sparse",
+    "ToNNX",
     "Toeplitz",
     "densify",
     "from_nnx",

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from structlin import functional
-from structlin.functional import promote
 from structlin.nnx._fields import check_fields, drawn_by, placed, precision_of, takes_fields_of
 from structlin.nnx._variables import hold, is_structured, value
 from structlin.specs import Spec
@@ -144,8 +143,7 @@ class Embed(nnx.Embed):
 
     Every field and every number is that of ``nnx.Embed`` while the embedding is dense. Rows are
     computed as they are asked for, and `attend` multiplies by the transpose; neither forms the
-    table. A structured embedding has no row for an index out of range, where ``nnx.Embed`` gives
-    ``nan``: outside ``jit`` it raises, inside it the nearest row is taken.
+    table.
 
     Attributes:
         spec: How the embedding was drawn; ``None`` for a dense one. An ``embedding_init`` other
@@ -180,14 +178,13 @@ class Embed(nnx.Embed):
         if not is_structured(self.embedding):
             return super().__call__(inputs, out_sharding=out_sharding)
         check_fields(self, nnx.Embed)
-        if not jnp.issubdtype(inputs.dtype, jnp.integer):
-            raise ValueError(f"An embedding is indexed by integers; given {inputs.dtype}.")
-        return placed(promote(value(self.embedding), self.dtype).take(inputs), out_sharding)
+        rows = functional.embed(inputs, value(self.embedding), dtype=self.dtype)
+        return placed(rows, out_sharding)
 
     def attend(self, query: jax.Array, out_sharding: Any = None) -> jax.Array:
         """``query @ embedding.T``, ``(..., features)`` to ``(..., num_embeddings)``."""
         if not is_structured(self.embedding):
             return super().attend(query, out_sharding=out_sharding)
         check_fields(self, nnx.Embed)
-        query, embedding = promote((query, value(self.embedding)), self.dtype)
-        return placed(query @ embedding.T, out_sharding)
+        scores = functional.attend(query, value(self.embedding), dtype=self.dtype)
+        return placed(scores, out_sharding)

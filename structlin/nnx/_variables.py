@@ -10,7 +10,7 @@ from flax import nnx
 from structlin.functional import Kernel
 from structlin.matrices import Matrix, is_matrix
 
-__all__ = ["Index", "hold", "is_structured", "value"]
+__all__ = ["Index", "hold", "is_structured", "of_variables", "value"]
 
 
 class Index(nnx.Variable):
@@ -24,22 +24,26 @@ class Index(nnx.Variable):
 def hold(kernel: Kernel, metadata: Mapping[str, Any] | None = None) -> Any:
     """What a module's attribute is set to so that it holds ``kernel``.
 
-    A matrix becomes the same matrix with an ``nnx.Param`` in place of each floating or complex
-    array and an `Index` in place of each other one. One ``nnx.Param`` of a whole matrix would also
-    run, but ``nnx.Optimizer`` cannot update it.
-
     Args:
         kernel: An array or a matrix, ``(in, out)``.
         metadata: Of the variables.
     """
     if not is_matrix(kernel):
         return nnx.Param(jnp.asarray(kernel), **(metadata or {}))
+    return nnx.data(of_variables(kernel, metadata))
+
+
+def of_variables(matrix: Matrix, metadata: Mapping[str, Any] | None = None) -> Any:
+    """A matrix with an ``nnx.Param`` or an `Index` in place of each of its arrays.
+
+    One ``nnx.Param`` of a whole matrix would also run, but ``nnx.Optimizer`` cannot update it.
+    """
 
     def one(leaf: jax.Array) -> nnx.Variable:
         kind = nnx.Param if jnp.issubdtype(leaf.dtype, jnp.inexact) else Index
         return kind(leaf, **(metadata or {}))
 
-    return nnx.data(jax.tree.map(one, kernel))
+    return jax.tree.map(one, matrix)
 
 
 def value(held: Any) -> Any:

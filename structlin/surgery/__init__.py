@@ -1,6 +1,25 @@
-"""Whole models: their trees packed for inference or formed again as dense arrays."""
+"""Whole models: compressed by recipe or within a budget, converted, packed, formed again."""
 
+from structlin.surgery._compress import Compressed, compress
 from structlin.surgery._convert import convert
+from structlin.surgery._importance import fisher
 from structlin.surgery._pack import densify, pack
+from structlin.surgery._plan import CANDIDATES, SIZES, Plan, plan
+from structlin.surgery._recipe import Recipe
+from structlin.surgery._report import Report, Row
 
-__all__ = ["convert", "densify", "pack"]
+__all__ = [
+    "CANDIDATES",
+    "SIZES",
+    "Compressed",
+    "Plan",
+    "Recipe",
+    "Report",
+    "Row",
+    "compress",
+    "convert",
+    "densify",
+    "fisher",
+    "pack",
+    "plan",
+]

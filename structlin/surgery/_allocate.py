@@ -1,6 +1,7 @@
 """Which point of each curve to take so that the sum of errors is least within a budget."""
 
 import heapq
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,7 +84,7 @@ def _steps(curve: Curve) -> list[tuple[float, int, int]]:
     hull = lower_hull(sizes, errors)
     return [
         (float((errors[b] - errors[a]) / (sizes[b] - sizes[a])), a, b)
-        for a, b in zip(hull, hull[1:], strict=False)
+        for a, b in itertools.pairwise(hull)
     ]
 
 

@@ -12,7 +12,8 @@ from structlin import specs
 from structlin.matrices import Matrix, is_matrix
 from structlin.matrices._weights import as_weights
 from structlin.specs import Spec
-from structlin.surgery._curves import relative_error, stored
+from structlin.surgery._curves import stored
+from structlin.surgery._errors import relative_error
 from structlin.surgery._model import is_nnx, weights_of, with_weights
 from structlin.surgery._paths import leaf_paths, regroup, replace
 from structlin.surgery._plan import Plan
@@ -85,10 +86,10 @@ def compress(
         recipe: Pattern of paths -> spec, or ``None`` to leave alone: regular expressions for whole
             paths, the first that matches decides. Also a `Recipe`, a `Plan`, or a TOML file.
         weights: Path -> what matters more in that weight, as `structlin.specs.Spec.fit` takes it.
-        fuse: Whether patterns may name ``i/kernel`` and ``h/kernel`` of an LSTM cell whose gates
-            have a kernel each: the four become one matrix, in the order i, f, g, o, as
-            `structlin.LSTMCell` and `structlin.Structured` run it. Gates that are not named so keep
-            kernels of their own.
+        fuse: Whether patterns may name ``i/kernel`` and ``h/kernel`` of an LSTM, GRU or MGU cell
+            whose gates have a kernel each: they become one matrix, in Flax's order, as the cells of
+            this library and `structlin.Structured` run it. Gates that are not named so keep kernels
+            of their own.
         outputs: Pattern of paths -> how many of the last axes of a weight of three axes or more
             are outputs. By default as many as its bias has, and one if it has none.
 

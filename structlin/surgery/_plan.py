@@ -16,7 +16,8 @@ from structlin.matrices._weights import as_weights
 from structlin.specs import Fisher, Spec
 from structlin.surgery import _toml
 from structlin.surgery._allocate import allocate
-from structlin.surgery._curves import Point, curve, squared_error
+from structlin.surgery._curves import Point, curve
+from structlin.surgery._errors import squared_error
 from structlin.surgery._model import weights_of
 from structlin.surgery._recipe import Recipe, chosen, read_toml, written
 from structlin.surgery._report import Report, Row
@@ -32,7 +33,7 @@ CANDIDATES: tuple[Spec, ...] = (
     specs.Sparse(compression=2),
     specs.DopedKron(compression=2),
     specs.Monarch(compression=2),
-    *(specs.Quantized(specs.Dense(), bits) for bits in (8, 6, 5, 4, 3, 2)),
+    *(specs.Quantized(specs.Dense(), bits) for bits in (8, 7, 6, 5, 4, 3, 2)),
     specs.Quantized(specs.LowRank(compression=2), 8),
 )
 """What `plan` chooses from if it is not told; a compression stands for every compression."""
@@ -139,7 +140,8 @@ def plan(
         compression: In place of ``bytes``: dense bytes of the whole model over stored bytes.
         candidates: Specs to choose from, as in `structlin.surgery.CANDIDATES`. One with a
             ``compression`` is tried in all ``sizes``; any other as it is. `structlin.specs.Dense`,
-            which leaves a weight alone, is always among them.
+            which leaves a weight alone, is always among them. Codes do not train: leave
+            `structlin.specs.Quantized` out for a model that is to be tuned.
         importance: What errors count for. ``"uniform"`` (or ``None``): squared errors of all
             entries alike. ``"relative"``: those of each weight over its squares, so that every
             weight counts alike. ``"magnitude"``: squared errors times the magnitude of the entry.
@@ -165,45 +167,52 @@ def plan(
     pick = Recipe({include: specs.Dense()}, fuse=fuse, outputs=outputs)
     picked = [t for t, _ in chosen(pick, targets, list(leaves))]
     weights = _importance(importance, picked, leaves)
+    first = {identity(t, leaves): t for t in reversed(picked)}  # of each group of tied ones
+    unique = [t for t in picked if first[identity(t, leaves)] is t]
     other = rest(picked)
-    total = sum((t.dense_cost(leaves) for t in _unique(picked, leaves)), other)
+    total = sum((t.dense_cost(leaves) for t in unique), other)
     limit = int(total.bytes / compression) if compression else int(bytes or 0)
-    points: list[list[Point]] = []
-    unique = _unique(picked, leaves)
     tried = _with_dense(CANDIDATES if candidates is None else candidates)
+    points: list[list[Point]] = []
     for target in unique:
         if progress is not None:
             progress(f"{target.path} {target.shape[0]} x {target.shape[1]}")
         dense = target.dense(leaves)
         points.append(curve(dense, weights.get(target.path), tried, sizes))
     scales = [_scale(importance, t, leaves) for t in unique]
-    least = sum(min(p.cost.bytes for p in found) for found in points) + other.bytes
+    best, error = _best(points, scales, limit, other, total)
+    found = {identity(t, leaves): point for t, point in zip(unique, best, strict=True)}
+    rows = []
+    for target in picked:
+        key = identity(target, leaves)
+        rows.append(_row(target, first[key], found[key], target.dense(leaves), weights))
+    return Plan(
+        {row.path: row.spec for row in rows},
+        Report(tuple(rows), other),
+        limit,
+        error,
+        fuse=fuse,
+        outputs=outputs,
+        weights=weights,
+    )
+
+
+def _best(
+    points: list[list[Point]], scales: list[float], limit: int, other: Cost, total: Cost
+) -> tuple[list[Point], float]:
+    """A point of each curve, and the sum of their errors."""
+    sizes = [np.array([p.cost.bytes for p in found]) for found in points]
+    errors = [np.array([p.error for p in f]) * s for f, s in zip(points, scales, strict=True)]
+    least = int(sum(s.min() for s in sizes)) + other.bytes
     if least > limit:
         raise ValueError(
             f"The plan may take {limit:,} bytes; the least that these candidates reach is "
             f"{least:,}, of which {other.bytes:,} are leaves that are not planned. Ask for "
             f"compression={math.floor(1000 * total.bytes / least) / 1000:g} or less."
         )
-    places = allocate(
-        [np.array([p.cost.bytes for p in found]) for found in points],
-        [np.array([p.error for p in found]) * s for found, s in zip(points, scales, strict=True)],
-        limit - other.bytes,
-    )
-    best = {
-        identity(t, leaves): (t, found[i])
-        for t, found, i in zip(unique, points, places, strict=True)
-    }
-    error = sum(found[i].error * s for found, i, s in zip(points, places, scales, strict=True))
-    rows = [_row(t, *best[identity(t, leaves)], leaves, weights) for t in picked]
-    return Plan(
-        {row.path: row.spec for row in rows},
-        Report(tuple(rows), other),
-        limit,
-        float(error),
-        fuse=fuse,
-        outputs=outputs,
-        weights=weights,
-    )
+    places = allocate(sizes, errors, limit - other.bytes)
+    error = sum(float(e[i]) for e, i in zip(errors, places, strict=True))
+    return [found[i] for found, i in zip(points, places, strict=True)], error
 
 
 def _check_budget(size: float | None, compression: float | None) -> None:
@@ -215,14 +224,6 @@ def _check_budget(size: float | None, compression: float | None) -> None:
     given = compression if size is None else size
     if given is None or not 0 < given < math.inf:
         raise ValueError(f"plan needs a positive number for its budget; given {given}.")
-
-
-def _unique(targets: list[Target], leaves: Mapping[str, Any]) -> list[Target]:
-    """The first of every group of tied targets."""
-    first: dict[tuple[int, ...], Target] = {}
-    for target in targets:
-        first.setdefault(identity(target, leaves), target)
-    return list(first.values())
 
 
 def _with_dense(candidates: Iterable[Spec]) -> list[Spec]:
@@ -268,11 +269,8 @@ def _scale(importance: Any, target: Target, leaves: Mapping[str, Any]) -> float:
     return 1.0 / max(squared_error(dense, jnp.zeros_like(dense), None), sys.float_info.min)
 
 
-def _row(
-    target: Target, first: Target, point: Point, leaves: Mapping[str, Any], weights: Any
-) -> Row:
-    dense = target.dense(leaves)
-    whole = squared_error(dense, jnp.zeros_like(dense), weights.get(target.path))
-    tied = "" if first.path == target.path else first.path
+def _row(target: Target, first: Target, point: Point, dense: jax.Array, weights: Any) -> Row:
+    whole = squared_error(dense, jnp.zeros_like(dense), weights.get(first.path))
+    tied = "" if first is target else first.path
     relative = math.sqrt(point.error / (whole or 1.0))
     return Row(target.path, target.shape, point.spec, point.cost, relative, tied)

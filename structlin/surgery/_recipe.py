@@ -27,7 +27,7 @@ class Recipe(Mapping[str, Spec | None]):
     that matches decides. ``None`` leaves weights alone, as `structlin.specs.Dense` does.
 
     Attributes:
-        fuse: Whether the gates of an LSTM may be compressed as one kernel.
+        fuse: Whether the gates of a cell may be compressed as one kernel.
         outputs: Pattern of paths -> how many axes of a weight of three or more are outputs.
 
     Raises:

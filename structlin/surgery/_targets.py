@@ -9,12 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from structlin.functional import GATES
+from structlin.functional import GRU, LSTM, MGU
 from structlin.matrices import Cost, cost, is_matrix
 from structlin.specs import Covariance, Fisher, Rows, Spec
 from structlin.surgery._paths import leaf_paths
 
 __all__ = ["Target", "anneals", "find_targets", "identity", "target_weights", "untouched"]
+
+_GATES = (LSTM.gates, GRU.gates, MGU.gates)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Target:
     """A weight that a recipe can name.
 
     Attributes:
-        path: Its path; of the gates of an LSTM as one, that of the fused kernel.
+        path: Its path; of the gates of a cell as one, that of the fused kernel.
         parts: The paths of what it is made of: itself, or the kernel of each gate.
-        biases: The paths of the gates' biases, if they have any.
+        biases: The paths of the biases of those gates that have one.
         shape: ``(m, n)`` as a matrix.
         full: The shape in the model of each part.
     """
@@ -66,7 +68,7 @@ def find_targets(
 
     Args:
         params: A parameter tree.
-        fuse: Whether the four gates of an LSTM count as one kernel as well, ``i/kernel`` and
+        fuse: Whether the gates of a recurrent cell count as one kernel as well, ``i/kernel`` and
             ``h/kernel``, beside the kernel of each.
         outputs: Pattern of paths -> how many of the last axes of a weight of three axes or more
             are outputs. By default as many as its bias has, and one if it has none.
@@ -75,7 +77,7 @@ def find_targets(
         ValueError: A pattern of ``outputs`` matches no such weight.
     """
     leaves = leaf_paths(params)
-    weights = {p: leaf for p, leaf in leaves.items() if _is_weight(leaf)}
+    weights = {p: leaf for p, leaf in leaves.items() if _is_weight(p, leaf)}
     single = {
         p: Target(p, (p,), (), _flat(p, leaf, leaves, outputs or {}), tuple(leaf.shape))
         for p, leaf in weights.items()
@@ -107,7 +109,7 @@ def target_weights(target: Target, weights: Mapping[str, Any]) -> Any:
     part = target.shape[0], target.shape[1] // len(target.parts)
     found = [_as_matrix(w, part) for w in found]
     entries = [w.values if isinstance(w, Fisher) else w for w in found]
-    if all(jnp.shape(e) == part and not isinstance(e, Rows | Covariance) for e in entries):
+    if all(not isinstance(e, Rows | Covariance) and e.shape == part for e in entries):
         return Fisher(jnp.concatenate(entries, axis=1))
     # All gates see the same inputs: their statistics are the same but for rounding.
     return found[0]
@@ -139,7 +141,9 @@ def _as_matrix(weights: Any, shape: tuple[int, int]) -> Any:
     return values.reshape(shape) if values.ndim > 2 else values
 
 
-def _is_weight(leaf: Any) -> bool:
+def _is_weight(path: str, leaf: Any) -> bool:
+    if path.rpartition("/")[2] == "bias":  # of attention, of several axes
+        return False
     if is_matrix(leaf):
         return True
     shape, dtype = getattr(leaf, "shape", ()), getattr(leaf, "dtype", None)
@@ -165,22 +169,18 @@ def _flat(
 
 
 def _fused(leaves: Mapping[str, Any]) -> dict[str, Target]:
-    """The two kernels of every LSTM cell that has one of each for every gate."""
+    """The two kernels of every recurrent cell that has one of each for every gate."""
     found = {}
-    ends = {p.rpartition("/")[0] for p in leaves if p.endswith(f"{GATES[0]}/kernel")}
-    for first in sorted(ends):
-        cell, _, module = first.rpartition("/")
-        side = module[:-1]
-        base = f"{cell}/{side}" if cell else side
-        parts = tuple(f"{base}{gate}/kernel" for gate in GATES)
-        biases = tuple(f"{base}{gate}/bias" for gate in GATES)
-        if side not in ("i", "h") or not all(p in leaves for p in parts):
-            continue
-        shapes = {tuple(leaves[p].shape) for p in parts}
-        if len(shapes) != 1 or len(next(iter(shapes))) != 2:
-            continue
-        biases = biases if all(b in leaves for b in biases) else ()
-        m, n = next(iter(shapes))
-        path = f"{base}/kernel"
-        found[path] = Target(path, parts, biases, (m, len(GATES) * n), (m, n))
+    modules = sorted({p.removesuffix("/kernel") for p in leaves if p.endswith("/kernel")})
+    for gates in _GATES:
+        first = [m for m in modules if m.endswith(gates[0])]
+        for base in (m.removesuffix(gates[0]) for m in first):
+            parts = tuple(f"{base}{gate}/kernel" for gate in gates)
+            shapes = {tuple(leaves[p].shape) for p in parts if p in leaves}
+            whole = all(p in leaves for p in parts) and len(shapes) == 1
+            if base.rpartition("/")[2] not in ("i", "h") or not whole:
+                continue
+            (m, n), path = next(iter(shapes)), f"{base}/kernel"
+            biases = tuple(f"{base}{gate}/bias" for gate in gates if f"{base}{gate}/bias" in leaves)
+            found[path] = Target(path, parts, biases, (m, len(gates) * n), (m, n))
     return found

@@ -1,5 +1,7 @@
 """`structlin.Dense` and its named forms against `flax.linen.Dense`."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -21,8 +23,14 @@ LAYERS = {
     "HMD": sl.HMD(FEATURES, compression=2),
     "LowRank": sl.LowRank(FEATURES, rank=3),
     "Sparse": sl.Sparse(FEATURES, density=0.25),
+    "Monarch": sl.Monarch(FEATURES),
+    "BlockLowRank": sl.BlockLowRank(FEATURES, groups=3, ranks=2),
+    "BlockDiagonal": sl.BlockDiagonal(FEATURES, blocks=4),
+    "Toeplitz": sl.Toeplitz(FEATURES),
+    "Circulant": sl.Circulant(12),
     "spec": sl.Dense(FEATURES, spec=sl.specs.PerGate(sl.specs.LowRank(rank=2))),
 }
+NAMED = sorted({type(v) for v in LAYERS.values()} - {sl.Dense}, key=lambda c: c.__name__)
 
 
 @pytest.fixture(params=LAYERS)
@@ -43,19 +51,31 @@ def test_without_spec_it_is_flax_dense():
 
 def test_fields_are_flax_fields_in_order():
     names = list(nn.Dense.__dataclass_fields__)
-    for cls in (sl.Dense, sl.DopedKron, sl.Kron, sl.HMD, sl.LowRank, sl.Sparse):
+    for cls in (sl.Dense, *NAMED):
         ours = [n for n in cls.__dataclass_fields__ if n in names]
         assert ours == names, cls.__name__
+
+
+def test_named_layers_have_the_fields_of_their_specs():
+    """In their order, with their types and defaults, after those of ``nn.Dense``."""
+    for cls in NAMED:
+        fields = dataclasses.fields(cls.spec_type)
+        ours = cls.__dataclass_fields__
+        assert list(ours)[len(nn.Dense.__dataclass_fields__) + 1 :] == [f.name for f in fields]
+        for f in fields:
+            assert (ours[f.name].default, ours[f.name].type) == (f.default, f.type)
+    with pytest.raises(TypeError, match="groups"):
+        sl.BlockLowRank(FEATURES)
 
 
 def test_equals_the_densified_layer(layer):
     variables = layer.init(KEY, X)
     dense = sl.densify(variables)
-    expected = nn.Dense(FEATURES).apply(dense, X)
+    expected = nn.Dense(layer.features).apply(dense, X)
     for form in (variables, sl.pack(variables), dense):
         assert_allclose(layer.apply(form, X), expected, atol=1e-5)
     # A layer with no spec runs whatever its parameters hold.
-    assert_allclose(sl.Dense(FEATURES).apply(variables, X), expected, atol=1e-5)
+    assert_allclose(sl.Dense(layer.features).apply(variables, X), expected, atol=1e-5)
 
 
 def test_gradient_equals_that_through_the_dense_kernel(layer):
@@ -65,7 +85,7 @@ def test_gradient_equals_that_through_the_dense_kernel(layer):
         return (layer.apply(v, X) ** 2).sum()
 
     def densified(v):
-        return (nn.Dense(FEATURES).apply(sl.densify(v), X) ** 2).sum()
+        return (nn.Dense(layer.features).apply(sl.densify(v), X) ** 2).sum()
 
     both = jax.tree.map(
         lambda a, b: assert_allclose(a, b, rtol=1e-4, atol=1e-4),

@@ -1,4 +1,6 @@
-"""`structlin.LSTMCell` and `structlin.RNN` against Flax's."""
+"""The recurrent cells of Flax with structured kernels, and `structlin.RNN`, against Flax's."""
+
+import functools
 
 import flax.linen as nn
 import jax
@@ -8,112 +10,168 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import structlin as sl
 from structlin import specs
-from structlin.functional import lstm_sequence, lstm_step, lstm_weights
 
 KEY = jax.random.key(0)
-X = jax.random.normal(jax.random.key(1), (3, 7, 12))
+X = jax.random.normal(jax.random.key(1), (3, 5, 6))
 HIDDEN = 8
-SIDES = {
-    "both": (specs.LowRank(rank=2), specs.DopedKron(compression=2)),
-    "recurrent": (None, specs.PerGate(specs.HMD(compression=2))),
-    "input": (specs.Kron(), None),
+LENGTHS = jnp.array([5, 2, 4])
+PAIRS = {
+    "LSTM": (nn.OptimizedLSTMCell, sl.LSTMCell),
+    "GRU": (nn.GRUCell, sl.GRUCell),
+    "Simple": (nn.SimpleCell, sl.SimpleCell),
+    "MGU": (nn.MGUCell, sl.MGUCell),
 }
+RNNS = {
+    **{name: theirs(HIDDEN) for name, (theirs, _) in PAIRS.items()},
+    "plain LSTM": nn.LSTMCell(HIDDEN),
+    "residual": nn.SimpleCell(HIDDEN, residual=True),
+    "no reset": nn.MGUCell(HIDDEN, reset_gate=False, activation_fn=nn.relu),
+}
+LOW, DOPED = specs.LowRank(rank=2), specs.Doped(specs.LowRank(rank=1), density=0.25)
 
 
-@pytest.fixture(params=SIDES)
-def cell(request):
-    side, recurrent = SIDES[request.param]
-    return sl.LSTMCell(HIDDEN, input=side, recurrent=recurrent)
+@pytest.fixture(params=PAIRS)
+def pair(request):
+    return PAIRS[request.param]
 
 
 def close(a, b, atol=1e-5):
-    jax.tree.map(lambda x, y: assert_allclose(x, y, atol=atol), a, b)
+    jax.tree.map(lambda x, y: assert_allclose(x, y, atol=atol, rtol=1e-4), a, b)
 
 
-def test_without_specs_it_is_flax_cell():
-    theirs, ours = nn.RNN(nn.OptimizedLSTMCell(HIDDEN)), nn.RNN(sl.LSTMCell(HIDDEN))
+def jitter(variables, key=KEY):
+    """The same tree with noise, so that no bias is zero."""
+    leaves, tree = jax.tree.flatten(variables)
+    keys = jax.random.split(key, len(leaves))
+
+    def noisy(x, k):  # a pruned entry stays zero
+        return jnp.where((x != 0) | (x.ndim < 2), x + 0.1 * jax.random.normal(k, x.shape), x)
+
+    return jax.tree.unflatten(tree, map(noisy, leaves, keys))
+
+
+def test_without_specs_they_are_flax_cells(pair):
+    theirs, ours = (nn.RNN(cls(HIDDEN)) for cls in pair)
     variables = theirs.init(KEY, X)
     jax.tree.map(assert_array_equal, ours.init(KEY, X), variables)
     assert_array_equal(ours.apply(variables, X), theirs.apply(variables, X))
 
 
 def test_fields_are_flax_fields_in_order():
-    for ours, theirs in ((sl.LSTMCell, nn.OptimizedLSTMCell), (sl.RNN, nn.RNN)):
-        names = list(theirs.__dataclass_fields__)
-        assert [n for n in ours.__dataclass_fields__ if n in names] == names
+    others = [(nn.RNN, sl.RNN), (nn.LSTMCell, sl.LSTMCell)]
+    for theirs, ours in [*PAIRS.values(), *others]:
+        fields = theirs.__dataclass_fields__
+        assert [n for n in ours.__dataclass_fields__ if n in fields] == list(fields)
+        for name, field in fields.items():
+            if theirs is not nn.LSTMCell or "recurrent" not in name:
+                assert ours.__dataclass_fields__[name].default is field.default
 
 
-def test_equals_the_densified_cell(cell):
-    run = jax.jit(nn.RNN(cell).apply)
-    variables = nn.RNN(cell).init(KEY, X)
-    expected = run(sl.densify(variables), X)
-    plain = nn.RNN(sl.LSTMCell(HIDDEN))
-    for form in (variables, sl.pack(variables)):
-        assert_allclose(run(form, X), expected, atol=1e-5)
-        assert_allclose(plain.apply(form, X), expected, atol=1e-5)
-        assert_allclose(sl.RNN(cell).apply(form, X), expected, atol=1e-5)
+def test_the_plain_lstm_cell_has_the_same_tree():
+    theirs, ours = nn.RNN(nn.LSTMCell(HIDDEN)), sl.RNN(sl.LSTMCell(HIDDEN))
+    variables = jitter(theirs.init(KEY, X))
+    assert jax.tree.map(jnp.shape, ours.init(KEY, X)) == jax.tree.map(jnp.shape, variables)
+    assert_allclose(ours.apply(variables, X), theirs.apply(variables, X), atol=1e-6)
 
 
-def test_parameters_of_a_flax_cell_compressed_by_hand():
-    """The per-gate tree of Flax with a matrix in every place is read as it is."""
-    variables = nn.RNN(nn.OptimizedLSTMCell(HIDDEN)).init(KEY, X)
-    fit = specs.LowRank(rank=8).fit
+def loss(rnn, variables, x=X):
+    carry, y = rnn.apply(variables, x, return_carry=True)
+    return (y**2).sum() + sum((c**3).sum() for c in jax.tree.leaves(carry))
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"), [*((name, "both") for name in PAIRS), ("GRU", "input"), ("GRU", "recurrent")]
+)
+def test_forward_and_gradient_are_those_of_the_densified_cell(name, sides):
+    """Before and after packing, in ``nn.RNN`` and hoisted."""
+    ours = PAIRS[name][1]
+    cell = ours(
+        HIDDEN,
+        input=None if sides == "recurrent" else LOW,
+        recurrent=None if sides == "input" else DOPED,
+    )
+    variables = jitter(nn.RNN(cell).init(KEY, X))
+    for tree in (variables, sl.pack(variables)):
+        trainable, fixed = sl.partition(tree)
+
+        def value(run, dense, t, fixed=fixed):
+            tree = sl.combine(t, fixed)
+            return loss(run, sl.densify(tree) if dense else tree)
+
+        runs = [(nn.RNN(ours(HIDDEN)), True), (sl.RNN(ours(HIDDEN)), False)]
+        runs += [(nn.RNN(cell), False)] if tree is variables else []
+        every = [jax.value_and_grad(functools.partial(value, *r)) for r in runs]
+        expected, *found = jax.jit(lambda t, every=every: [f(t) for f in every])(trainable)
+        for one in found:
+            close(one, expected, 1e-4)
+
+
+def test_a_flax_tree_with_a_matrix_in_every_place(pair):
+    theirs, ours = pair
+    variables = jitter(nn.RNN(theirs(HIDDEN)).init(KEY, X))
     cell = {
-        name: {k: fit(v) if k == "kernel" else v for k, v in gate.items()}
+        name: {k: specs.LowRank(rank=6).fit(v) if k == "kernel" else v for k, v in gate.items()}
         for name, gate in variables["params"]["cell"].items()
     }
-    expected = nn.RNN(nn.OptimizedLSTMCell(HIDDEN)).apply(variables, X)
+    tree = {"params": {"cell": cell}}
+    expected = nn.RNN(theirs(HIDDEN)).apply(sl.densify(tree), X)
     for run in (nn.RNN, sl.RNN):
-        assert_allclose(
-            run(sl.LSTMCell(HIDDEN)).apply({"params": {"cell": cell}}, X), expected, atol=1e-5
-        )
+        assert_allclose(run(ours(HIDDEN)).apply(tree, X), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_gradient_of_the_hoisted_scan_is_that_of_the_plain_one(cell, packed):
-    variables = nn.RNN(cell).init(KEY, X)
-    trainable, fixed = sl.partition(sl.pack(variables) if packed else variables)
-
-    def loss(rnn):
-        def f(trainable, x):
-            (c, h), y = rnn(cell).apply(sl.combine(trainable, fixed), x, return_carry=True)
-            return (y**2).sum() + c.sum() + (h**3).sum()
-
-        return jax.grad(f, argnums=(0, 1))(trainable, X)
-
-    close(loss(sl.RNN), loss(nn.RNN))
-
-
-def test_rnn_has_the_results_of_flax_rnn():
-    cell = nn.OptimizedLSTMCell(HIDDEN)
-    variables = nn.RNN(cell).init(KEY, X)
-    carry = tuple(jax.random.normal(k, (3, HIDDEN)) for k in jax.random.split(KEY))
-    lengths = jnp.array([7, 2, 5])
+@pytest.mark.parametrize("name", RNNS)
+def test_rnn_has_the_results_of_flax_rnn(name):
+    cell = RNNS[name]
+    variables = jitter(nn.RNN(cell).init(KEY, X))
+    carry = jitter(cell.initialize_carry(KEY, X[:, 0].shape))
     cases = (
         {},
-        {"return_carry": True},
-        {"initial_carry": carry, "return_carry": True},
-        {"time_major": True},
-        {"reverse": True},
-        {"reverse": True, "keep_order": True},
-        {"seq_lengths": lengths, "return_carry": True},
-        {"init_key": jax.random.key(3)},
+        {"initial_carry": carry, "return_carry": True, "time_major": True},
+        {"reverse": True, "return_carry": True},
+        {"reverse": True, "keep_order": True, "init_key": jax.random.key(3)},
+        {"seq_lengths": LENGTHS, "return_carry": True},
+        {"seq_lengths": LENGTHS, "reverse": True, "keep_order": True},
     )
-    for kwargs in cases:
-        x = X.swapaxes(0, 1) if kwargs.get("time_major") else X
-        close(
-            sl.RNN(cell).apply(variables, x, **kwargs),
-            nn.RNN(cell).apply(variables, x, **kwargs),
-            1e-6,
-        )
-    single = X[0]
-    close(sl.RNN(cell).apply(variables, single), nn.RNN(cell).apply(variables, single), 1e-6)
+
+    @jax.jit
+    def both(variables):
+        found = []
+        for kwargs in cases:
+            x = X.swapaxes(0, 1) if kwargs.get("time_major") else X
+            pair = sl.RNN(cell, unroll=2), nn.RNN(cell)
+            found.append([rnn.apply(variables, x, **kwargs) for rnn in pair])
+        for x in (X[0], jnp.stack([X, -X])):  # no batch axis, and two
+            found.append([rnn(cell).apply(variables, x) for rnn in (sl.RNN, nn.RNN)])
+        return found
+
+    for ours, theirs in both(variables):
+        close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_the_gradient_of_rnn_is_that_of_flax_rnn(name):
+    cell = RNNS[name]
+    variables = jitter(nn.RNN(cell).init(KEY, X))
+
+    def gradient(rnn):
+        def f(variables, x):
+            carry, y = rnn(cell, reverse=True, return_carry=True).apply(
+                variables, x, seq_lengths=LENGTHS
+            )
+            return (y**2).sum() + sum((c**3).sum() for c in jax.tree.leaves(carry))
+
+        return jax.grad(f, argnums=(0, 1))
+
+    close(*jax.jit(lambda v: [gradient(r)(v, X) for r in (sl.RNN, nn.RNN)])(variables))
 
 
 def test_rnn_runs_other_cells_as_flax_does():
-    cell = nn.GRUCell(HIDDEN)
-    variables = nn.RNN(cell).init(KEY, X)
-    assert_array_equal(sl.RNN(cell).apply(variables, X), nn.RNN(cell).apply(variables, X))
+    images = jax.random.normal(KEY, (2, 3, 4, 4, 1))
+    convolution = nn.ConvLSTMCell(2, kernel_size=(2, 2))
+    variables = nn.RNN(convolution).init(KEY, images)
+    assert_array_equal(
+        sl.RNN(convolution).apply(variables, images), nn.RNN(convolution).apply(variables, images)
+    )
 
     class Louder(nn.OptimizedLSTMCell):
         @nn.compact
@@ -121,52 +179,85 @@ def test_rnn_runs_other_cells_as_flax_does():
             carry, y = super().__call__(carry, inputs)
             return carry, 2 * y
 
-    variables = nn.RNN(Louder(HIDDEN)).init(KEY, X)
-    assert_array_equal(
-        sl.RNN(Louder(HIDDEN)).apply(variables, X), nn.RNN(Louder(HIDDEN)).apply(variables, X)
-    )
+    settings = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
+    settings["variable_broadcast"] = False
+    for cell, fields in ((Louder(HIDDEN), {}), (nn.GRUCell(HIDDEN), settings)):
+        variables = nn.RNN(cell, **fields).init(KEY, X)
+        ours, theirs = (run(cell, **fields).apply(variables, X) for run in (sl.RNN, nn.RNN))
+        assert_array_equal(ours, theirs)
 
 
-def test_rnn_inside_compact_and_setup_modules():
-    class Compact(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return sl.RNN(sl.LSTMCell(HIDDEN, recurrent=specs.Kron()))(x)
+class Model(nn.Module):
+    """Both directions, remat, jit, layers in a scan and members of an ensemble."""
 
-    class Setup(nn.Module):
-        def setup(self):
-            self.rnn = sl.RNN(sl.LSTMCell(HIDDEN, recurrent=specs.Kron()))
+    rnn: type
 
-        def __call__(self, x):
-            return self.rnn(x)
+    def setup(self):
+        cells = [sl.GRUCell(HIDDEN, input=LOW, recurrent=DOPED) for _ in range(2)]
+        self.both = nn.Bidirectional(*map(self.rnn, cells))
+        self.remat = nn.remat(self.rnn)(sl.LSTMCell(6, recurrent=LOW))
+        self.jit = nn.jit(self.rnn)(nn.remat(sl.MGUCell)(6, recurrent=LOW))
+        self.last = Stacked(self.rnn)
 
-    for model in (Compact(), Setup()):
-        variables = model.init(KEY, X)
-        out = jax.jit(model.apply)(variables, X)
-        params = jax.tree.leaves(variables, is_leaf=lambda n: isinstance(n, dict) and "h" in n)[0]
-        carry = (jnp.zeros((3, HIDDEN)),) * 2
-        _, expected = lstm_sequence(lstm_weights(params), carry, X.swapaxes(0, 1))
-        assert_allclose(out, expected.swapaxes(0, 1), atol=1e-6)
+    def __call__(self, x):
+        return self.last(self.jit(self.remat(self.both(x))))
 
 
-def test_sequence_is_the_step_scanned():
-    variables = nn.RNN(sl.LSTMCell(HIDDEN, recurrent=specs.LowRank(rank=3))).init(KEY, X)
-    weights = lstm_weights(variables["params"]["cell"])
-    carry = (jnp.ones(HIDDEN), jnp.zeros(HIDDEN))
-    gates = {"gate_fn": nn.hard_sigmoid, "activation_fn": nn.relu}
-    last, outputs = lstm_sequence(weights, carry, X[0], **gates)
-    for x, expected in zip(X[0], outputs, strict=True):
-        carry, y = lstm_step(weights, carry, x, **gates)
-        assert_allclose(y, expected, atol=1e-6)
-    close(carry, last, 1e-6)
+class Stacked(nn.Module):
+    rnn: type
+
+    @nn.compact
+    def __call__(self, x):
+        own = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
+        layers = nn.scan(lambda layer, x, _: (layer(x), None), length=2, **own)
+        x, _ = layers(self.rnn(sl.SimpleCell(6, input=LOW), name="layers"), x, None)
+        members = nn.vmap(lambda member, x: member(x), in_axes=None, axis_size=2, **own)
+        return members(self.rnn(sl.LSTMCell(4, input=LOW), name="members"), x)
 
 
-def test_bfloat16_and_bad_shapes(cell):
+def test_inside_other_modules():
+    variables = jitter(Model(nn.RNN).init(KEY, X))
+    same = jax.tree.map(lambda a, b: a.shape == b.shape, Model(sl.RNN).init(KEY, X), variables)
+    assert all(jax.tree.leaves(same))
+
+    def value(rnn):
+        return jax.value_and_grad(lambda v: (Model(rnn).apply(v, X) ** 2).sum())
+
+    close(*jax.jit(lambda v: [value(rnn)(v) for rnn in (sl.RNN, nn.RNN)])(variables))
+
+
+def test_bfloat16_and_bad_shapes(pair):
+    cell = pair[1](HIDDEN, input=LOW, recurrent=LOW)
     variables = nn.RNN(cell).init(KEY, X)
-    half = cell.clone(dtype=jnp.bfloat16)
-    expected = nn.RNN(half).apply(sl.densify(variables), X)
-    assert sl.RNN(half).apply(variables, X).dtype == expected.dtype
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
+    for settings in ({"dtype": jnp.bfloat16}, {"param_dtype": jnp.bfloat16}):
+        for x in (X, X.astype(jnp.bfloat16)):
+            if ("param_dtype" in settings) == (x.dtype == jnp.float32):
+                continue  # the carry of some cells would change its dtype: Flax refuses it too
+            if "dtype" in settings and pair[0] is nn.SimpleCell:
+                continue
+            ours, theirs = pair[1](HIDDEN, recurrent=LOW, **settings), pair[0](HIDDEN, **settings)
+            dtypes = [
+                jax.eval_shape(rnn.init_with_output, KEY, x)[0].dtype
+                for rnn in (nn.RNN(theirs), nn.RNN(ours), sl.RNN(ours))
+            ]
+            assert len(set(dtypes)) == 1
     with pytest.raises(ValueError, match="kernel holds"):
-        nn.RNN(cell).apply(variables, X[..., :6])
-    with pytest.raises(KeyError, match="'hi/bias'"):
-        lstm_weights({"ii": {"kernel": X}})
+        nn.RNN(cell).apply(variables, X[..., :4])
+
+
+def test_tabulate_counts_the_stored_numbers():
+    rnn = sl.RNN(sl.GRUCell(HIDDEN, input=LOW, recurrent=LOW))
+    size = sum(x.size for x in jax.tree.leaves(rnn.init(KEY, X)))
+    assert f"Total Parameters: {size:,}" in rnn.tabulate(KEY, X)
+
+
+def test_initialisers_of_the_biases_and_the_kernels():
+    """A fused bias starts gate by gate as Flax's; a kernel init of one's own is fitted."""
+    cell = sl.MGUCell(HIDDEN, input=LOW, recurrent=specs.LowRank(rank=HIDDEN))
+    params = nn.RNN(cell).init(KEY, X)["params"]["cell"]
+    assert_array_equal(params["i"]["bias"], [1] * HIDDEN + [0] * HIDDEN)
+    assert params["h"]["bias"].shape == (HIDDEN,)
+    constant = cell.clone(recurrent_kernel_init=nn.initializers.constant(0.5))
+    kernel = nn.RNN(constant).init(KEY, X)["params"]["cell"]["h"]["kernel"]
+    assert_allclose(kernel.to_dense(), jnp.full((HIDDEN, 2 * HIDDEN), 0.5), atol=1e-5)
