@@ -1,6 +1,7 @@
 """A trained model gets the structures and sizes that fit a number of bytes best, with no tuning."""
 
 import pydoc_data.topics
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,8 +15,8 @@ from structlin import specs
 CONTEXT = 12
 TEXT = "\n".join(pydoc_data.topics.topics.values()).encode("ascii", "replace")
 BYTES = np.frombuffer(TEXT, np.uint8)[:200_000]
-STARTS = np.random.default_rng(0).integers(0, 180_000, (600, 128, 1))
-TEST = np.arange(180_001, 199_900, 3)[:, None]
+STARTS = np.random.default_rng(0).integers(0, 180_000, (400, 128, 1))
+TEST = np.arange(180_001, 199_900, 7)[:, None]
 
 
 class Net(nn.Module):
@@ -24,7 +25,7 @@ class Net(nn.Module):
     @nn.compact
     def __call__(self, context):
         x = nn.Embed(128, 16, name="embed")(context).reshape(len(context), -1)
-        for width in (256, 256):
+        for width in (128, 128):
             x = nn.relu(nn.Dense(width)(x))
         return nn.Dense(128, name="out")(x)
 
@@ -32,7 +33,7 @@ class Net(nn.Module):
 @jax.jit
 def bits(params, windows):
     """The mean bits a byte of windows of text."""
-    logits = Net().apply({"params": params}, windows[:, :-1])
+    logits: Any = Net().apply({"params": params}, windows[:, :-1])
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, -1])
     return losses.mean() / jnp.log(2)
 
@@ -57,7 +58,7 @@ def main():
     size = sl.matrices.cost(params).bytes
     print(f"dense {size:,} bytes, {bits(params, test):.3f} bits a byte")
 
-    seen = batches[:20]
+    seen = batches[:10]
     importances = {
         "uniform": "uniform",
         "activations": sl.activations(lambda w: Net().apply({"params": params}, w[:, :-1]), seen),
@@ -69,7 +70,6 @@ def main():
         print(f"\nplanned by {name}\n{small.report}")
         found = bits(small.densify(), test)
         print(f"planned, {name} {small.report.total.bytes:,} bytes, {found:.3f} bits a byte")
-    assert sl.Plan.from_toml(plan.to_toml()) == plan
 
     low_rank = sl.compress(params, {".*kernel|.*embedding": specs.LowRank(compression=6.3)})
     total = low_rank.report.total.bytes

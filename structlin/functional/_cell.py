@@ -3,7 +3,8 @@
 A cell is three things: the projection of its inputs, the product of its hidden state with the
 recurrent kernel, and a rule that makes the new carry of both, entry by entry. The sequence projects
 all inputs in one product before the scan; the gradient of the recurrent kernel, of its bias and of
-the cell's own parameters is one product after the backward scan.
+the cell's own parameters is one product after the backward scan. Derivatives are of any mode and
+order.
 """
 
 import abc
@@ -180,7 +181,7 @@ def _apply(how: tuple, extra: Any, projected: Any, hidden: Any, carry: Any) -> t
     return carry, (carry, output) if history else output
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _recurrence(how, parts, projected, carry):
     recurrent, bias, extra = parts
 
@@ -190,7 +191,31 @@ def _recurrence(how, parts, projected, carry):
     return jax.lax.scan(step, carry, projected, unroll=how[1])
 
 
-def _recurrence_forward(how, parts, projected, carry):
+@_recurrence.defjvp
+def _recurrence_jvp(how, primals, tangents):
+    (parts, projected, carry), (dparts, dprojected, dcarry) = primals, tangents
+    recurrent, _, extra = parts
+    last, (outputs, carries, hidden) = _saved_run(how, parts, projected, carry)
+    dhidden, own = _of_weights(how, parts, dparts, projected, carries, hidden)
+
+    # What is saved of a step is its carry and products; the gates are computed again backward.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def step(dcarry: Any, saved: Any):
+        x, z, carry, dx, dz, own = saved
+        if recurrent is not None:
+            _, dstate = jax.jvp(how[0].state, (carry,), (dcarry,))
+            dz = dz + _affine(dstate, recurrent, None)
+        inner = functools.partial(_apply, how, extra)
+        _, found = jax.jvp(inner, (x, z, carry), (dx, dz, dcarry))
+        return found if own is None else jax.tree.map(jnp.add, found, own)
+
+    saved = projected, hidden, carries, dprojected, dhidden, own
+    dlast, doutputs = jax.lax.scan(step, dcarry, saved, unroll=how[1])
+    return (last, outputs), (dlast, doutputs)
+
+
+def _saved_run(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> Any:
+    """The last carry, and of every step the output, the carry before and the hidden product."""
     recurrent, bias, extra = parts
 
     def step(carry: Any, x: jax.Array):
@@ -198,40 +223,29 @@ def _recurrence_forward(how, parts, projected, carry):
         after, output = _apply(how, extra, x, hidden, carry)
         return after, (output, carry, hidden)
 
-    last, (outputs, carries, hidden) = jax.lax.scan(step, carry, projected, unroll=how[1])
-    return (last, outputs), (parts, projected, carries, hidden)
+    return jax.lax.scan(step, carry, projected, unroll=how[1])
 
 
-def _recurrence_backward(how, residuals, cotangents):
-    (recurrent, bias, extra), projected, carries, hidden = residuals
-    last, doutputs = cotangents
-    adjoint = None if recurrent is None else recurrent.T  # prepared once, not at every step
+def _of_weights(
+    how: tuple, parts: Any, dparts: Any, projected: jax.Array, carries: Any, hidden: Any
+) -> tuple[Any, Any]:
+    """What tangents of the weights add to every step, all at once.
 
-    def step(after: Any, saved: Any):
-        doutput, carry, x, z = saved
-        _, pull = jax.vjp(functools.partial(_apply, how, extra), x, z, carry)
-        dx, dz, before = pull((after, doutput))
-        if adjoint is not None:
-            state, into = jax.vjp(how[0].state, carry)
-            (through,) = into((dz @ adjoint).astype(state.dtype))
-            before = jax.tree.map(jnp.add, before, through)
-        return before, (dx, dz, after)
-
-    saved = doutputs, carries, projected, hidden
-    first, (dx, dz, after) = jax.lax.scan(step, last, saved, reverse=True, unroll=how[1])
-    dextra = extra
+    Carries are known by now, so these are products over all steps; transposed, they are the
+    gradients of the weights, after the backward scan and not in it.
+    """
+    (recurrent, bias, extra), (drecurrent, dbias, dextra) = parts, dparts
+    dhidden = own = None
+    if recurrent is not None:
+        states = how[0].state(carries)
+        rows = states.reshape(-1, states.shape[-1])
+        product = functools.partial(_affine, rows)
+        _, dhidden = jax.jvp(product, (recurrent, bias), (drecurrent, dbias))
+        dhidden = dhidden.reshape(hidden.shape)
     if jax.tree.leaves(extra):
-        _, pull = jax.vjp(lambda e: _apply(how, e, projected, hidden, carries), extra)
-        (dextra,) = pull((after, doutputs))
-    if recurrent is None:
-        return (recurrent, bias, dextra), dx, first
-    rows = _rows(how[0].state(carries))
-    _, pull = jax.vjp(lambda w, b: _affine(rows, w, b), recurrent, bias)
-    return (*pull(_rows(dz)), dextra), dx, first
 
+        def inner(extra: Any) -> Any:
+            return _apply(how, extra, projected, hidden, carries)
 
-def _rows(x: jax.Array) -> jax.Array:
-    return x.reshape(-1, x.shape[-1])
-
-
-_recurrence.defvjp(_recurrence_forward, _recurrence_backward)
+        _, own = jax.jvp(inner, (extra,), (dextra,))
+    return dhidden, own

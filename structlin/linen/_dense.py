@@ -58,8 +58,8 @@ class DenseGeneral(nn.DenseGeneral):
 
     Every field and every number is that of ``nn.DenseGeneral`` while there is no spec and the
     parameters hold no structured matrix. The structure is of the kernel flattened to two axes:
-    rows are all inputs of ``axis``, in ascending order as in Flax, and columns all ``features``. The bias keeps
-    Flax's shape.
+    rows are all inputs of ``axis``, in ascending order as in Flax, and columns all features. The
+    bias keeps Flax's shape.
 
     Attributes:
         spec: How the kernel is made; ``None`` for a dense one. A ``kernel_init`` other than the

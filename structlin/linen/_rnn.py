@@ -41,7 +41,7 @@ class RNN(nn.RNN):
     Fields, results and parameters are those of ``nn.RNN``. The faster path is taken for the
     recurrent cells of this library and of Flax but ``nn.ConvLSTMCell``, themselves and not their
     subclasses; every other cell, and parameters that vary with time (``variable_axes``,
-    ``variable_carry``), are ``nn.RNN`` itself. Its gradient is of reverse mode only.
+    ``variable_carry``), are ``nn.RNN`` itself.
     """
 
     def __call__(

@@ -118,7 +118,7 @@ def _dense_general(module: nn.DenseGeneral, kernel: Matrix, inputs: jax.Array) -
     return y.reshape(*y.shape[:-1], *features)
 
 
-def _embed_setup(module: nn.Embed, embedding: Matrix) -> None:
+def _embed_setup(module: Any, embedding: Matrix) -> None:
     _check(module, embedding, (module.num_embeddings, module.features), "embedding")
     module.embedding = embedding
 

@@ -319,10 +319,23 @@ def _lineax(
         return lx.FunctionLinearOperator(of_pairs, like, tags)
 
     options = {} if inverse is None else {"preconditioner": linear(inverse)}
-    b = _split(b) if pairs else b
-    found = lx.linear_solve(linear(product), b, solver, options=options, throw=False)
-    value = _join(found.value) if pairs else found.value
-    return value, jnp.asarray(found.stats["num_steps"]).astype(jnp.int32)
+
+    def run(apply: Callable[..., jax.Array], right: jax.Array) -> tuple[jax.Array, jax.Array]:
+        right = _split(right) if pairs else right
+        found = lx.linear_solve(linear(apply), right, solver, options=options, throw=False)
+        value = _join(found.value) if pairs else found.value
+        return value, jnp.asarray(found.stats["num_steps"]).astype(jnp.int32)
+
+    def scaled(apply: Callable[..., jax.Array], right: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # The tolerance is that of a right side of length one, which a cotangent is not.
+        length = _length(right)
+        length = jnp.where(length > 0, length, 1)
+        value, steps = run(apply, right / length)
+        return value * length, steps
+
+    if how.method == "lsmr":
+        return run(product, b)
+    return jax.lax.custom_linear_solve(product, b, scaled, scaled, has_aux=True)
 
 
 # What was found.

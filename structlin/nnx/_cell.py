@@ -42,13 +42,14 @@ def weights_of(module: Any) -> tuple[CellWeights, Any]:
         return module.weights(), module.dtype
     sides = [[module.dense_i], [module.dense_h]] if type(module) in _FUSED else _by_gate(module)
     kernels = [side_by_side([value(d.kernel) for d in side]) for side in sides]
-    biases = [
+    biases: list[Any] = [
         None if side[0].bias is None else jnp.concatenate([value(d.bias) for d in side], axis=-1)
         for side in sides
     ]
     if isinstance(module, nnx.LSTMCell | nnx.OptimizedLSTMCell) and biases[0] is None:
         biases.reverse()  # the same sum with the bias on the inputs' side, before the scan
-    return CellWeights(*kernels, *biases), sides[0][0].dtype
+    weights = CellWeights(kernels[0], kernels[1], biases[0], biases[1])
+    return weights, sides[0][0].dtype
 
 
 _FUSED = (

@@ -15,7 +15,7 @@ from structlin.nnx._linear import Linear
 from structlin.nnx._variables import value
 from structlin.specs import Spec
 
-__all__ = ["KERNEL", "ZEROS", "CompactCell", "Init", "PairCell", "initializer"]
+__all__ = ["CompactCell", "PairCell", "initializer"]
 
 Init = Callable[..., Any]
 KERNEL: Init = default(nnx.Linear, "kernel_init")
@@ -77,7 +77,7 @@ class CompactCell(RNNCellBase):
 
     def arithmetic(self) -> functional.Cell:
         """The cell without its weights."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} writes arithmetic().")
 
     def weights(self) -> CellWeights:
         """The weights as `arithmetic` takes them."""

@@ -63,4 +63,5 @@ def _structured(cls: type[nnx.Module]) -> type[nnx.Module]:
         "__qualname__": cls.__qualname__,
         "__doc__": cls.__doc__,
     }
-    return type(cls)(cls.__name__, (cls, ours), members)
+    metaclass: Any = type(cls)
+    return metaclass(cls.__name__, (cls, ours), members)

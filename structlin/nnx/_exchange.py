@@ -44,7 +44,8 @@ def to_nnx(params: Mapping[str, Any]) -> Tree:
                 "This GRU has a bias inside the product with its reset gate (hn/bias), which "
                 "nnx.GRUCell has not: no parameters make them equal."
             )
-    inputs, states = {"kernel": weights.input}, {"kernel": weights.recurrent}
+    inputs: Tree = {"kernel": weights.input}
+    states: Tree = {"kernel": weights.recurrent}
     (states if isinstance(cell, LSTM) else inputs)["bias"] = weights.bias
     return {"dense_i": inputs, "dense_h": states}
 
@@ -86,7 +87,8 @@ def _cell_from_nnx(inputs: Mapping[str, Any], states: Mapping[str, Any]) -> Tree
     cell = next(c for c in _CELLS if len(c.gates) * hidden == wide)
     if isinstance(cell, Simple):
         return {"i": dict(inputs), "h": dict(states)}
-    bias, recurrent_bias = inputs.get("bias"), states.get("bias")
+    bias: Any = inputs.get("bias")
+    recurrent_bias: Any = states.get("bias")
     if isinstance(cell, GRU):
         recurrent_bias = jnp.zeros_like(bias) if recurrent_bias is None else recurrent_bias
         outside, inside = recurrent_bias[: 2 * hidden], recurrent_bias[2 * hidden :]
@@ -102,7 +104,7 @@ def _side(
 ) -> Tree:
     if is_matrix(kernel):
         return {side: {"kernel": kernel} | ({"bias": bias} if biased else {})}
-    kernels = jnp.split(kernel, len(gates), axis=1)
+    kernels = jnp.split(jnp.asarray(kernel), len(gates), axis=1)
     tree: Tree = {side + g: {"kernel": k} for g, k in zip(gates, kernels, strict=True)}
     parts: list[jax.Array] = jnp.split(bias, len(biased)) if biased else []
     for gate, part in zip(biased, parts, strict=True):

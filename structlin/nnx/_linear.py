@@ -178,7 +178,8 @@ class Embed(nnx.Embed):
         if not is_structured(self.embedding):
             return super().__call__(inputs, out_sharding=out_sharding)
         check_fields(self, nnx.Embed)
-        rows = functional.embed(inputs, value(self.embedding), dtype=self.dtype)
+        ids = jnp.zeros_like(inputs) if self.num_embeddings == 1 else inputs  # as Flax has it
+        rows = functional.embed(ids, value(self.embedding), dtype=self.dtype)
         return placed(rows, out_sharding)
 
     def attend(self, query: jax.Array, out_sharding: Any = None) -> jax.Array:

@@ -17,7 +17,7 @@ class RNN(nnx.RNN):
 
     Fields, results and state are those of ``nnx.RNN``. The faster path is taken for the cells of
     Flax and of this library themselves, not their subclasses, with layers of Flax or of this
-    library in them; every other cell runs as in ``nnx.RNN``.
+    library in them; every other cell runs as in ``nnx.RNN``. Its gradient is of reverse mode only.
     """
 
     def __call__(
@@ -72,6 +72,6 @@ class RNN(nnx.RNN):
         return (carry, outputs) if return_carry else outputs
 
 
-def _last(carries: jax.Array, seq_lengths: jax.Array) -> jax.Array:
+def _last(carries: jax.Array, seq_lengths: Any) -> jax.Array:
     """The carry at the end of each sequence of a batch, of carries ``(time, batch, h)``."""
     return carries[seq_lengths - 1, jnp.arange(carries.shape[1])]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from structlin.functional import Kernel
-from structlin.matrices import Matrix, is_matrix
+from structlin.matrices import Matrix
 
 __all__ = ["Index", "hold", "is_structured", "of_variables", "value"]
 
@@ -28,9 +28,9 @@ def hold(kernel: Kernel, metadata: Mapping[str, Any] | None = None) -> Any:
         kernel: An array or a matrix, ``(in, out)``.
         metadata: Of the variables.
     """
-    if not is_matrix(kernel):
-        return nnx.Param(jnp.asarray(kernel), **(metadata or {}))
-    return nnx.data(of_variables(kernel, metadata))
+    if isinstance(kernel, Matrix):
+        return nnx.data(of_variables(kernel, metadata))
+    return nnx.Param(jnp.asarray(kernel), **(metadata or {}))
 
 
 def of_variables(matrix: Matrix, metadata: Mapping[str, Any] | None = None) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -136,7 +136,7 @@ def as_recipe(recipe: Any, fuse: bool | None, outputs: Mapping[str, int] | None)
 
 
 def _fit_all(
-    choices: list[Choice], leaves: Mapping[str, Any], weights: Mapping[str, Any]
+    choices: Sequence[Choice], leaves: Mapping[str, Any], weights: Mapping[str, Any]
 ) -> tuple[dict[str, Matrix], list[Row]]:
     done: dict[tuple[int, ...], tuple[Matrix, Row]] = {}
     fitted, rows = {}, []
@@ -176,17 +176,18 @@ def _failed(target: Target, spec: Any, failure: Exception) -> ValueError:
     return ValueError(f"{target.path}, {m} x {n}, cannot be fitted by {spec!r}: {failure}")
 
 
-def _check_sizes(choices: list[Choice], leaves: Mapping[str, Any]) -> None:
+def _check_sizes(choices: Sequence[Choice], leaves: Mapping[str, Any]) -> None:
     """Finds the specs that cannot make a shape, before the first fit."""
     for target, spec in choices:
         try:
-            spec and spec.sized(target.shape, leaves[target.parts[0]].dtype)
+            if spec is not None:
+                spec.sized(target.shape, leaves[target.parts[0]].dtype)
         except ValueError as failure:
             raise _failed(target, spec, failure) from failure
 
 
 def _check_tied(
-    found: list[Choice], targets: Mapping[str, Target], leaves: Mapping[str, Any]
+    found: Sequence[Choice], targets: Mapping[str, Target], leaves: Mapping[str, Any]
 ) -> None:
     given = {t.path: None if isinstance(s, specs.Dense) else s for t, s in found}
     taken = {p for t, _ in found for p in t.parts if t.fused}
@@ -205,7 +206,7 @@ def _check_tied(
 
 def _check_weights(
     weights: Mapping[str, Any],
-    choices: list[Choice],
+    choices: Sequence[Choice],
     targets: Mapping[str, Target],
     *,
     strict: bool,

@@ -3,17 +3,15 @@
 import contextlib
 import dataclasses
 import functools
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from structlin import specs
 from structlin.matrices import Cost, Matrix
-from structlin.specs import Covariance, Fisher, Rows, Spec
+from structlin.specs import Rows, Spec
 from structlin.surgery._errors import by_row, entry_shares, squared_error, wide_dtype
 from structlin.surgery._low_rank import LowRankCurve, known_cost
 from structlin.surgery._quick import approximation
@@ -57,9 +55,9 @@ def curve(
     points = []
     low_rank = LowRankCurve(dense, weights, sizes)
     for candidate in candidates:
-        inner = candidate.inner if isinstance(candidate, specs.Quantized) else candidate
+        coded = candidate if isinstance(candidate, specs.Quantized) else None
+        inner = candidate if coded is None else coded.inner
         if isinstance(inner, specs.LowRank) and inner.compression is not None:
-            coded = None if inner is candidate else candidate
             for spec, error in low_rank.errors(coded):
                 size = _cost(spec, tuple(dense.shape), dense.dtype)
                 points.append(Point(spec, size, error))

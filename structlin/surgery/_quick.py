@@ -15,10 +15,10 @@ from structlin import specs
 
 __all__ = ["approximation"]
 
-POWERS = 12
+POWERS = 10
 """Steps of the block power iteration for the leading singular vectors."""
 
-TURNS = 3
+TURNS = 2
 """How often a doped structure's parts are fitted to each other."""
 
 
@@ -148,12 +148,17 @@ def _scaled(dense: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
 
 def _leading(array: np.ndarray, count: int) -> np.ndarray:
     """The first right singular vectors, ``(columns, count)``, by powers of a few vectors."""
-    start = np.random.default_rng(0).standard_normal((array.shape[1], count + 4))
-    block = np.linalg.qr(start.astype(array.dtype))[0]
+    wide = array if array.shape[0] <= array.shape[1] else array.T
+    start = np.random.default_rng(0).standard_normal((wide.shape[0], count + 3))
+    block = np.linalg.qr(start.astype(array.dtype))[0]  # on the short side
     for _ in range(POWERS):
-        block = np.linalg.qr(array.T @ (array @ block))[0]
-    _, turn = np.linalg.eigh((array @ block).T @ (array @ block))
-    return block @ turn[:, ::-1][:, :count]
+        block = np.linalg.qr(wide @ (wide.T @ block))[0]
+    across = wide.T @ block
+    sizes, turn = np.linalg.eigh(across.T @ across)
+    block = (block @ turn)[:, ::-1][:, :count]
+    if wide is not array:
+        return block
+    return (across @ turn)[:, ::-1][:, :count] / np.sqrt(np.maximum(sizes[::-1][:count], 1e-30))
 
 
 _KNOWN: dict[type, Callable[..., np.ndarray | None]] = {

@@ -168,6 +168,32 @@ def test_history_is_differentiable():
     close(loss(carries), loss(lambda w: scanned(cell, w, carry, inputs)[1]))
 
 
+@pytest.mark.parametrize("name", ["gru", "projected"])
+def test_forward_mode_and_second_derivatives(name):
+    rng = np.random.default_rng(0)
+    cell, _, params, carry = CASES[name]
+    point = single((params(rng), carry(rng), draw(rng, STEPS, IN)))
+    direction = jax.tree.map(jnp.cos, point)
+
+    def loss(run):
+        def f(params, carry, inputs):
+            return (run(cell.weights(params), carry, inputs)[1] ** 2).sum()
+
+        return f
+
+    @jax.jit
+    def both(point, direction):
+        found = []
+        for run in (cell.sequence, lambda *a: scanned(cell, *a)):
+            gradient = jax.grad(loss(run), argnums=(0, 1, 2))
+            found.append(
+                (jax.jvp(loss(run), point, direction), jax.jvp(gradient, point, direction))
+            )
+        return found
+
+    close(*both(point, direction), 1e-4)
+
+
 def test_named_functions_and_unrolling():
     rng = np.random.default_rng(0)
     inputs = single(draw(rng, STEPS, IN))

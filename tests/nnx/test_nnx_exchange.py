@@ -1,5 +1,7 @@
 """Parameters and modules between Linen and NNX."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -49,10 +51,18 @@ def test_params_of_linen_run_in_nnx_and_come_back(models):
     jax.tree.map(assert_array_equal, back, params)
 
 
-def test_structured_lstm_between_both():
-    linen = sl.RNN(sl.LSTMCell(8, input=specs.LowRank(rank=2), recurrent=specs.Kron(), name="cell"))
+@pytest.mark.parametrize(
+    ("cell", "theirs"),
+    [
+        (sl.LSTMCell, nnx.OptimizedLSTMCell),
+        (sl.GRUCell, nnx.GRUCell),
+        (sl.SimpleCell, nnx.SimpleCell),
+    ],
+)
+def test_structured_cell_between_both(cell, theirs):
+    linen = sl.RNN(cell(8, input=specs.LowRank(rank=2), recurrent=specs.Kron(), name="cell"))
     params = linen.init(KEY, X)["params"]
-    model = nnx.RNN(nnx.OptimizedLSTMCell(12, 8, rngs=nnx.Rngs(1)))
+    model = nnx.RNN(theirs(12, 8, rngs=nnx.Rngs(1)))
     for tree in (params, sl.pack(params)):
         small = sl.nnx.with_params(model, sl.nnx.to_nnx(tree))
         assert_allclose(small(X), linen.apply({"params": tree}, X), atol=1e-5)
@@ -118,7 +128,7 @@ def test_bridge_to_linen_in_a_recurrent_layer():
 
 @pytest.mark.parametrize("layer", [sl.LowRank(20, rank=2), sl.DopedKron(20, density=0.25)])
 def test_bridge_to_nnx(layer):
-    model = nnx.bridge.ToNNX(layer, rngs=nnx.Rngs(0)).lazy_init(X)
+    model: Any = nnx.bridge.ToNNX(layer, rngs=nnx.Rngs(0)).lazy_init(X)
     expected = layer.apply(
         {"params": {"kernel": model.kernel.get_value(), "bias": model.bias[...]}}, X
     )

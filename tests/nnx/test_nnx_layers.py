@@ -174,6 +174,13 @@ def test_dtypes_are_flax_dtypes():
         assert ours.attend(x).dtype == theirs.attend(x).dtype
 
 
+def test_indices_out_of_range_are_those_of_flax():
+    ids = jnp.array([0, -1, 19, 20, -21])
+    for rows in (1, 20):
+        ours = sl.nnx.Embed(rows, 12, spec=specs.LowRank(rank=1), rngs=rngs())
+        assert_allclose(ours(ids), sl.densify(ours)(ids), atol=1e-6)
+
+
 def test_initializers_are_fitted():
     draw = nnx.initializers.orthogonal()
     layer = sl.nnx.LowRank(12, 12, rank=4, kernel_init=draw, rngs=rngs())
