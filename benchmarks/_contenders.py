@@ -222,8 +222,7 @@ def sparse(rng: np.random.Generator) -> dict[str, Contender]:
         "jax.experimental.sparse, rows": (data, bcoo_rows),
     }
     if cola := library("cola"):
-        build = cola.ops.Sparse
-        found["cola"] = closed(lambda p: build(p, *place, (SIDE, SIDE)), data)
+        found["cola"] = operator(cola.ops.Sparse(data, *place, (SIDE, SIDE)))
     return found | by_lineax(data, segments) | by_quax(data, segments)
 
 

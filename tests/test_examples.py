@@ -33,7 +33,25 @@ def test_replaced_layer_is_smaller_and_learns(outputs):
     )  # the entropy of single characters is 4.7
 
 
+def test_compressed_nnx_model_keeps_its_loss(outputs):
+    dense, tuned, packed = numbers(r"(?:dense|tuned|packed) +([\d.]+) bits", outputs["06"])
+    assert max(dense, tuned) < 4
+    assert packed == tuned
+
+
 def test_compressed_lstm_keeps_its_loss(outputs):
     dense, packed, reloaded = numbers(r"(?:dense|packed|reloaded) +([\d.]+)", outputs["02"])
     assert max(dense, packed) < 4
     assert reloaded == packed
+
+
+def test_unmodified_model_is_tuned_and_packed(outputs):
+    dense, tuned, packed = numbers(r"(?:dense|tuned|packed) +([\d.]+) bits", outputs["04"])
+    assert max(dense, tuned) < 4
+    assert packed == tuned
+
+
+def test_plans_beat_low_rank_at_one_budget(outputs):
+    *planned, low_rank = numbers(r"bytes, ([\d.]+) bits", outputs["05"])[1:]
+    assert len(planned) == 3
+    assert max(planned) < low_rank

@@ -61,6 +61,7 @@ def dense_init(model: CharLM, key: jax.Array) -> dict[str, Any]:
 def lstm_kernels(params: dict[str, Any]) -> tuple[functional.Kernel, functional.Kernel]:
     """The input and the recurrent kernel, ``(embed, 4 hidden)`` and ``(hidden, 4 hidden)``."""
     weights = functional.lstm_weights(params["cell"])
+    assert weights.recurrent is not None  # every LSTM has one
     return weights.input, weights.recurrent
 
 

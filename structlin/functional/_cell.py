@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from structlin.functional._dense import Kernel, dense, promote, side_by_side
+from structlin.matrices import Dense, Matrix
 
 __all__ = ["Cell", "CellWeights"]
 
@@ -123,26 +124,36 @@ class Cell(abc.ABC):
         parts = _promoted(self, weights, carry, dtype)
         return _recurrence((self, unroll, history), parts, projected, carry)
 
-    def weights(self, params: Mapping[str, Any]) -> CellWeights:
+    def weights(self, params: Mapping[str, Any], *, split: bool = False) -> CellWeights:
         """Reads the parameters of a Linen cell, Flax's or this library's.
 
         Args:
             params: Each side fused (``i/kernel``, ``i/bias``; ``h/kernel``, ``h/bias``) or by gate
                 (``ir/kernel``, ``hr/kernel``, ...). A fused bias has the columns of those gates
                 that have one.
+            split: Whether recurrent kernels by gate stay apart. XLA runs a product of one row on
+                one core, and several beside each other on several; many rows want one product.
 
         Raises:
             KeyError: A weight is missing; the message names it and what is there.
         """
         biases = [_read(self, params, s, "bias") for s in ("i", "h")]
         bias, recurrent_bias = (jnp.concatenate(b, axis=-1) if b else None for b in biases)
-        recurrent = side_by_side(_read(self, params, "h", "kernel")) if self.recurrent else None
+        recurrent = None
+        if self.recurrent:
+            kernels = _read(self, params, "h", "kernel")
+            apart = split and len(kernels) > 1
+            recurrent = side_by_side([*map(_matrix, kernels)] if apart else kernels)
         kernel = side_by_side(_read(self, params, "i", "kernel"))
         return CellWeights(kernel, recurrent, bias, recurrent_bias, self.extra(params))
 
     def extra(self, params: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """The cell's own parameters in ``params``."""
         return ()
+
+
+def _matrix(kernel: Kernel) -> Matrix:
+    return kernel if isinstance(kernel, Matrix) else Dense(kernel)
 
 
 def _read(cell: Cell, params: Mapping[str, Any], side: str, name: str) -> list[Any]:

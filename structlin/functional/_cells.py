@@ -12,6 +12,7 @@ from structlin.functional._cell import Cell, CellWeights
 __all__ = ["GRU", "LSTM", "MGU", "Activation", "Simple"]
 
 Activation = Callable[[jax.Array], jax.Array]
+"""What is applied to every entry of a gate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,8 @@ class LSTM(Cell):
     def state(self, carry: Any) -> jax.Array:
         return carry[1]
 
-    def weights(self, params: Mapping[str, Any]) -> CellWeights:
-        return add_once(super().weights(params))
+    def weights(self, params: Mapping[str, Any], *, split: bool = False) -> CellWeights:
+        return add_once(super().weights(params, split=split))
 
 
 @dataclasses.dataclass(frozen=True)

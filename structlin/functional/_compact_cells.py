@@ -61,8 +61,8 @@ class ProjectedLSTM(Cell):
     def state(self, carry: Any) -> jax.Array:
         return carry[1]
 
-    def weights(self, params: Mapping[str, Any]) -> CellWeights:
-        return add_once(super().weights(params))
+    def weights(self, params: Mapping[str, Any], *, split: bool = False) -> CellWeights:
+        return add_once(super().weights(params, split=split))
 
     def extra(self, params: Mapping[str, Any]) -> dict[str, Any]:
         names = ("peephole", "projection")
@@ -104,8 +104,8 @@ class CoupledLSTM(Cell):
     def state(self, carry: Any) -> jax.Array:
         return carry[1]
 
-    def weights(self, params: Mapping[str, Any]) -> CellWeights:
-        return add_once(super().weights(params))
+    def weights(self, params: Mapping[str, Any], *, split: bool = False) -> CellWeights:
+        return add_once(super().weights(params, split=split))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,9 @@ def kronecker_columns(v: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
     """
     sizes = [f.shape[1] for f in factors]
     folded = v.reshape(*sizes, v.shape[1])
-    for i in kronecker_order([(f.shape[1], f.shape[0]) for f in factors]):
+    # At a tie the first factor goes first: its contraction is one plain product of matrices.
+    order = kronecker_order([(f.shape[1], f.shape[0]) for f in reversed(factors)])
+    for i in (len(factors) - 1 - j for j in order):
         if i == 0:
             first, *rest = folded.shape
             flat = factors[0] @ folded.reshape(first, math.prod(rest))
@@ -57,7 +59,8 @@ def slot_columns(v: jax.Array, values: jax.Array, indices: jax.Array, rows: int)
 
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         value, index = slot
-        return y.at[index.astype(jnp.int32)].add(value[:, None] * v), None
+        at = y.at[index.astype(jnp.int32)]
+        return at.add(value[:, None] * v, mode="promise_in_bounds"), None
 
     start = jnp.zeros((rows, v.shape[1]), jnp.result_type(v, values))
     return _scan(add_slot, start, (values, indices))

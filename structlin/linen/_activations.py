@@ -22,7 +22,7 @@ def activations(run: Callable[[Any], Any], batches: Iterable[Any]) -> dict[str, 
 
     Args:
         run: ``lambda batch: model.apply({"params": params}, batch)``, or whatever else runs the
-            model on a batch, not compiled before. Its result is not used.
+            model on a batch, not compiled before, and returns what the model returns.
         batches: What ``run`` takes, one after the other.
 
     Returns:
@@ -35,23 +35,30 @@ def activations(run: Callable[[Any], Any], batches: Iterable[Any]) -> dict[str, 
     """
     sums: dict[str, list[Any]] = {}
 
-    def add(path: str, total: Any, count: Any) -> None:
+    def add(path: str, total: Any, count: Any) -> np.ndarray:
         held = sums.setdefault(path, [0.0, 0.0])
         held[0] = held[0] + np.asarray(total, np.float64)
         held[1] += float(count)
+        return np.zeros((), np.float32)
 
     def intercept(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
+        found = call(*args, **kwargs)
         method = plain(getattr(context.orig_method, "func", context.orig_method))
-        if method in _READERS and not context.module.is_initializing():
-            for path, total, count in _READERS[method](context.module, *args, **kwargs):
-                jax.debug.callback(functools.partial(add, path), total, count)
-        return call(*args, **kwargs)
+        if method not in _READERS or context.module.is_initializing():
+            return found
+        for path, total, count in _READERS[method](context.module, *args, **kwargs):
+            # The result is made to need the zero that comes back. A callback for its effect alone
+            # would be kept where Flax traces a scan for what does not depend on its steps.
+            zero = jax.pure_callback(
+                functools.partial(add, path), _ZERO, total, count, vmap_method="sequential"
+            )
+            found = jax.tree.map(lambda y, z=zero: y + z.astype(y.dtype), found)
+        return found
 
     with nn.intercept_methods(intercept):
         traced = jax.jit(lambda batch: run(batch))
         for batch in batches:
             jax.block_until_ready(traced(batch))
-    jax.effects_barrier()
     if not sums:
         raise ValueError(
             "activations saw no layer: run= must call the model, and must not be compiled before."
@@ -63,6 +70,8 @@ def _mean(path: str, total: Any, count: float) -> Covariance | Rows:
     mean = jnp.asarray(total / max(count, 1.0), jnp.float32)
     return Rows(mean) if path.endswith("/embedding") or path == "embedding" else Covariance(mean)
 
+
+_ZERO = jax.ShapeDtypeStruct((), jnp.float32)
 
 Found = Iterator[tuple[str, jax.Array, Any]]
 """Path of a weight, a sum over inputs, and how many they are."""

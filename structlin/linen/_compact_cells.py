@@ -17,6 +17,12 @@ Init = Callable[..., Any]
 ONES = nn.initializers.ones_init()
 
 
+def _minus_four(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """An array of minus four."""
+    del key
+    return jnp.full(shape, -4.0, dtype)
+
+
 class _Cell(nn.RNNCellBase):
     """A cell with the fields of ``nn.OptimizedLSTMCell`` and fused kernels, structured or not.
 
@@ -49,7 +55,7 @@ class _Cell(nn.RNNCellBase):
     @nn.nowrap
     def arithmetic(self) -> functional.Cell:
         """The cell without its weights."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs an arithmetic method.")
 
     @nn.compact
     def __call__(self, carry: Any, inputs: jax.Array) -> tuple[Any, jax.Array]:
@@ -208,7 +214,7 @@ class FastGRNNCell(_Cell):
 
     bias_init: Init = ONES
     zeta_init: Init = ONES
-    nu_init: Init = nn.initializers.constant(-4.0)
+    nu_init: Init = _minus_four
 
     @nn.nowrap
     def arithmetic(self) -> functional.FastGRNN:

@@ -1,5 +1,6 @@
 """A scan over a recurrent cell that projects all inputs in one product before it."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,8 +81,9 @@ class RNN(nn.RNN):
             key = jax.random.key(0) if init_key is None else init_key
             initial_carry = self.cell.initialize_carry(key, steps.shape[1:])
         ends = seq_lengths if return_carry else None
+        params = nn.meta.unbox(self.cell.variables["params"])
         carry, outputs = cell.sequence(
-            cell.weights(nn.meta.unbox(self.cell.variables["params"])),
+            cell.weights(params, split=math.prod(steps.shape[1:-1]) == 1),
             initial_carry,
             steps,
             dtype=self.cell.dtype,  # pyright: ignore[reportAttributeAccessIssue]

@@ -40,7 +40,7 @@ class Dense(Matrix):
         return x @ self.values
 
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
-        return x @ self.values.T
+        return self.values @ x if x.ndim == 1 else x @ self.values.T
 
     def _matmul(self, v: jax.Array) -> jax.Array:
         return self.values @ v

@@ -41,6 +41,8 @@ class LowRank(Matrix):
         return (x @ self.left) @ self.right
 
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
+        if x.ndim == 1:  # from this side no transpose is formed, which some compilers would do
+            return self.left @ (self.right @ x)
         return (x @ self.right.T) @ self.left.T
 
     def _matmul(self, v: jax.Array) -> jax.Array:

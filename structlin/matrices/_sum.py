@@ -34,11 +34,15 @@ class Sum(Matrix):
         terms: Matrices of one shape.
     """
 
-    needs = dict.fromkeys(
-        ("solve", "inverse", "slogdet"), "one term that can, beside terms of low rank"
-    ) | dict.fromkeys(
-        ("exp", "sqrt", "power"), "a multiple of the identity, beside Hermitian terms of low rank"
-    )
+    needs = {
+        **dict.fromkeys(
+            ("solve", "inverse", "slogdet"), "one term that can, beside terms of low rank"
+        ),
+        **dict.fromkeys(
+            ("exp", "sqrt", "power"),
+            "a multiple of the identity, beside Hermitian terms of low rank",
+        ),
+    }
 
     terms: tuple[Matrix, ...]
 

@@ -18,8 +18,8 @@ def pack(tree: Any) -> Any:
         tree: Any tree of arrays and matrices, or an NNX model.
 
     Returns:
-        The same tree, or a new model, with every matrix packed (`Masked` becomes `Sparse`); its products are the
-        same numbers. Arrays are passed through.
+        The same tree, or a new model, with every matrix packed (`Masked` becomes `Sparse`); its
+        products are the same numbers. Arrays are passed through.
 
     Raises:
         TypeError: Under ``jit``, where zeros are not known.

@@ -13,7 +13,7 @@ import numpy as np
 from structlin import specs
 from structlin.matrices import Cost
 from structlin.matrices._weights import as_weights
-from structlin.specs import Fisher, Spec
+from structlin.specs import Covariance, Fisher, Rows, Spec
 from structlin.surgery import _toml
 from structlin.surgery._allocate import allocate
 from structlin.surgery._curves import Point, curve
@@ -146,7 +146,8 @@ def plan(
             entries alike. ``"relative"``: those of each weight over its squares, so that every
             weight counts alike. ``"magnitude"``: squared errors times the magnitude of the entry.
             Or path -> weights as `structlin.specs.Spec.fit` takes them, for every weight: from
-            `structlin.fisher` (squared gradients) or `structlin.activations` (inputs of layers).
+            `structlin.fisher` (squared gradients, whose errors are changes of the loss) or
+            `structlin.activations` (inputs of layers; errors of outputs over the outputs).
         include: Pattern of the paths of the weights to plan.
         fuse: As in `structlin.compress`.
         outputs: As in `structlin.compress`.
@@ -179,7 +180,7 @@ def plan(
             progress(f"{target.path} {target.shape[0]} x {target.shape[1]}")
         dense = target.dense(leaves)
         points.append(curve(dense, weights.get(target.path), tried, sizes))
-    scales = [_scale(importance, t, leaves) for t in unique]
+    scales = [_scale(importance, weights.get(t.path), t.dense(leaves)) for t in unique]
     best, error = _best(points, scales, limit, other, total)
     found = {identity(t, leaves): point for t, point in zip(unique, best, strict=True)}
     rows = []
@@ -262,11 +263,12 @@ def _magnitudes(dense: jax.Array) -> jax.Array:
     return jnp.where(jnp.any(found > 0), found, 1)
 
 
-def _scale(importance: Any, target: Target, leaves: Mapping[str, Any]) -> float:
-    if importance != "relative":
+def _scale(importance: Any, weights: Any, dense: jax.Array) -> float:
+    """What makes the errors of different weights comparable."""
+    if importance != "relative" and not isinstance(weights, Covariance | Rows):
         return 1.0
-    dense = target.dense(leaves)
-    return 1.0 / max(squared_error(dense, jnp.zeros_like(dense), None), sys.float_info.min)
+    whole = squared_error(dense, jnp.zeros_like(dense), weights)
+    return 1.0 / max(whole, sys.float_info.min)
 
 
 def _row(target: Target, first: Target, point: Point, dense: jax.Array, weights: Any) -> Row:

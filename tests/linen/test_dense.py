@@ -61,7 +61,8 @@ def test_named_layers_have_the_fields_of_their_specs():
     for cls in NAMED:
         fields = dataclasses.fields(cls.spec_type)
         ours = cls.__dataclass_fields__
-        own = [n for n in ours if n not in sl.Dense.__dataclass_fields__]
+        shared = sl.Dense.__dataclass_fields__
+        own = [f.name for f in dataclasses.fields(cls) if f.name not in shared]
         assert own == [f.name for f in fields]
         for f in fields:
             assert (ours[f.name].default, ours[f.name].type) == (f.default, f.type)

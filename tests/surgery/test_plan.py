@@ -185,8 +185,8 @@ def test_more_bytes_never_make_it_worse():
 
 def test_importance_moves_bytes_to_what_matters():
     tree = params()
-    much = {p: specs.Rows(jnp.full(w.shape[0], 1.0)) for p, w in weights_of(tree).items()}
-    much["b/kernel"] = specs.Rows(jnp.full(16, 1e4))
+    much = {p: specs.Fisher(jnp.ones(w.shape)) for p, w in weights_of(tree).items()}
+    much["b/kernel"] = specs.Fisher(jnp.full((16, 10), 1e4))
     even = sl.plan(tree, compression=3, candidates=QUICK)
     moved = sl.plan(tree, compression=3, candidates=QUICK, importance=much)
     assert moved.report["b/kernel"].bytes > even.report["b/kernel"].bytes

@@ -218,3 +218,24 @@ def test_fields_that_only_a_dense_kernel_honours_are_refused():
     params = {"kernel": specs.LowRank(rank=2).fit(jnp.ones((5, 4))), "bias": jnp.zeros(4)}
     with pytest.raises(ValueError, match="dot_general="):
         sl.Structured(model).apply({"params": params}, jnp.ones((2, 5)))
+
+
+class Ours(nn.Module):
+    """A model of this library's layers."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        embed = sl.Embed(WORDS, HIDDEN, name="embed")
+        x = sl.RNN(sl.LSTMCell(HIDDEN, name="cell"), name="rnn")(embed(tokens))
+        return embed.attend(sl.Dense(HIDDEN, name="out")(x))
+
+
+def test_layers_of_this_library_need_no_wrapper_and_bear_one():
+    params = Ours().init(jax.random.key(0), TOKENS)["params"]
+    recipe = {"out/kernel": specs.LowRank(rank=2), "embed/.*": specs.Sparse(density=0.5)}
+    small = sl.compress(params, recipe | {"cell/h/kernel": specs.LowRank(rank=3)}, fuse=True)
+    bare = Ours().apply({"params": small.params}, TOKENS)
+    wrapped = sl.Structured(Ours()).apply({"params": small.params}, TOKENS)
+    dense = Ours().apply({"params": small.densify()}, TOKENS)
+    np.testing.assert_allclose(bare, dense, atol=1e-5)
+    np.testing.assert_allclose(wrapped, dense, atol=1e-5)
