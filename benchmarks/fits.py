@@ -106,17 +106,20 @@ def fit(name: str, spec: specs.Spec, dense: np.ndarray, weights: Any = None) -> 
 def main() -> None:
     """Fits and writes the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="a part of the name")
+    parser.add_argument("--only", default="", help="a part of the name: measures these rows anew")
     given = parser.parse_args()
     matrices = {shape: drawn(*shape) for shape in (SHAPE, square(SHAPE[1]))}
-    chosen = [c for c in contenders() if given.only in c[0]]
-    rows = [fit(name, spec, matrices[shape]) for name, spec, shape in chosen]
+    rows = [fit(n, spec, matrices[s]) for n, spec, s in contenders() if given.only in n]
     for kind, weights in weightings(matrices[SHAPE]).items():
-        for name, spec, shape in chosen:
-            if name in ("LowRank", "HMD", "Kron", "Sparse") and shape == SHAPE:
-                rows.append(fit(f"{name}, {kind}", spec, matrices[SHAPE], weights))
-    if given.only:
-        return
+        for name, spec, _ in contenders():
+            label = f"{name}, {kind}"
+            if name in ("LowRank", "HMD", "Kron", "Sparse") and given.only in label:
+                rows.append(fit(label, spec, matrices[SHAPE], weights))
+    path = RESULTS / "fits.json"
+    if given.only:  # the other rows stay as they were measured
+        old = json.loads(path.read_text("utf-8"))["rows"]
+        new = {row["structure"]: row for row in rows}
+        rows = [new.pop(row["structure"], row) for row in old] + list(new.values())
     result = {
         "command": "python benchmarks/fits.py",
         "date": time.strftime("%Y-%m-%d"),
@@ -127,7 +130,7 @@ def main() -> None:
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "fits.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """What a file compiled is of no use to the next one, and thousands of programs fill memory."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def strict_promotion():
     """Mixed dtypes raise; a module asks for it where mixing is not what it tests."""

@@ -166,8 +166,9 @@ def test_sums_of_a_grid_laplacian(x64):
     assert_allclose(w.eigh()[0], np.linalg.eigvalsh(dense), rtol=1e-10)
     assert isinstance(w + 2 * w, ms.KroneckerSum)
     assert_allclose((w + 2 * w).to_dense(), 3 * dense)
-    flat = ms.kronecker_sum(path - path, np.ones((2, 2)))
-    assert_allclose(flat.pinv().to_dense(), np.linalg.pinv(flat.to_dense()), atol=1e-12)
+    skew = ms.kronecker_sum(np.triu(path), np.eye(2))
+    solved = jax.jit(lambda w: w.solve(np.ones(8)))(skew)  # whose values nobody can look at
+    assert np.isnan(solved).all()
 
 
 def test_sums_of_what_is_not_square():

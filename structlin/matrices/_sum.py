@@ -1,8 +1,8 @@
 """Sums of matrices; with a sparse term, the doped structures."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class Sum(Matrix):
         terms: Matrices of one shape.
     """
 
-    needs = {
+    needs: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("solve", "inverse", "slogdet"), "one term that can, beside terms of low rank"
         ),
