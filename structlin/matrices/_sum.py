@@ -1,8 +1,8 @@
 """Sums of matrices; with a sparse term, the doped structures."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,14 @@ from structlin.matrices._low_rank_update import Update, split
 from structlin.matrices._registry import unsupported
 
 __all__ = ["Sum"]
+
+
+_NEEDS: dict[str, str] = {
+    **dict.fromkeys(("solve", "inverse", "slogdet"), "one term that can, beside terms of low rank"),
+    **dict.fromkeys(
+        ("exp", "sqrt", "power"), "a multiple of the identity, beside Hermitian terms of low rank"
+    ),
+}
 
 
 class Sum(Matrix):
@@ -34,15 +42,7 @@ class Sum(Matrix):
         terms: Matrices of one shape.
     """
 
-    needs: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(
-            ("solve", "inverse", "slogdet"), "one term that can, beside terms of low rank"
-        ),
-        **dict.fromkeys(
-            ("exp", "sqrt", "power"),
-            "a multiple of the identity, beside Hermitian terms of low rank",
-        ),
-    }
+    needs = _NEEDS
 
     terms: tuple[Matrix, ...]
 
