@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 import structlin as sl
-from structlin.functional import lstm_weights
+from structlin.functional import LSTM
 
 HIDDEN, STREAMS, STEPS = 64, 16, 48
 TEXT = "\n".join(pydoc_data.topics.topics[k] for k in sorted(pydoc_data.topics.topics))
@@ -66,7 +66,7 @@ def train(model, params, optimiser, steps, dropout=0.0):
 
 def compress(params, spec):
     """The same parameters with the recurrent kernel of the cell fitted by ``spec``."""
-    weights = lstm_weights(params["cell"])
+    weights = LSTM().weights(params["cell"])
     cell = {
         "i": {"kernel": weights.input},
         "h": {"kernel": spec.fit(weights.recurrent), "bias": weights.bias},

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from structlin.demo._model import CharLM
-from structlin.functional import lstm_sequence, lstm_weights
+from structlin.functional import LSTM
 from structlin.matrices import is_matrix
 
 __all__ = ["Latencies", "measure"]
@@ -70,7 +70,7 @@ def _row(model: CharLM, params: Any, tokens: jax.Array) -> jax.Array:
 
 def _read(params: Any, tokens: jax.Array, carry: Any) -> jax.Array:
     inputs = params["embed"]["embedding"][tokens]
-    _, outputs = lstm_sequence(lstm_weights(params["cell"]), carry, inputs)
+    _, outputs = LSTM().sequence(LSTM().weights(params["cell"]), carry, inputs)
     return outputs @ params["out"]["kernel"] + params["out"]["bias"]
 
 

@@ -60,14 +60,14 @@ def dense_init(model: CharLM, key: jax.Array) -> dict[str, Any]:
 
 def lstm_kernels(params: dict[str, Any]) -> tuple[functional.Kernel, functional.Kernel]:
     """The input and the recurrent kernel, ``(embed, 4 hidden)`` and ``(hidden, 4 hidden)``."""
-    weights = functional.lstm_weights(params["cell"])
+    weights = functional.LSTM().weights(params["cell"])
     assert weights.recurrent is not None  # every LSTM has one
     return weights.input, weights.recurrent
 
 
 def compress_lstm(params: dict[str, Any], specs: tuple[Spec, Spec]) -> dict[str, Any]:
     """The same parameters with both kernels of the LSTM fitted by ``specs``."""
-    weights = functional.lstm_weights(params["cell"])
+    weights = functional.LSTM().weights(params["cell"])
     cell = {
         "i": {"kernel": specs[0].fit(jnp.asarray(weights.input))},
         "h": {"kernel": specs[1].fit(jnp.asarray(weights.recurrent)), "bias": weights.bias},

@@ -3,24 +3,10 @@
 from structlin.functional._cell import Cell, CellWeights
 from structlin.functional._cells import GRU, LSTM, MGU, Simple
 from structlin.functional._compact_cells import QRNN, SRU, CoupledLSTM, FastGRNN, ProjectedLSTM
-from structlin.functional._dense import Kernel, dense, promote, side_by_side
+from structlin.functional._dense import Kernel, dense, precise, promote, side_by_side
 from structlin.functional._embed import attend, embed
-from structlin.functional._recurrent import (
-    GATES,
-    LSTMWeights,
-    gru_sequence,
-    gru_step,
-    lstm_sequence,
-    lstm_step,
-    lstm_weights,
-    mgu_sequence,
-    mgu_step,
-    simple_sequence,
-    simple_step,
-)
 
 __all__ = [
-    "GATES",
     "GRU",
     "LSTM",
     "MGU",
@@ -31,21 +17,12 @@ __all__ = [
     "CoupledLSTM",
     "FastGRNN",
     "Kernel",
-    "LSTMWeights",
     "ProjectedLSTM",
     "Simple",
     "attend",
     "dense",
     "embed",
-    "gru_sequence",
-    "gru_step",
-    "lstm_sequence",
-    "lstm_step",
-    "lstm_weights",
-    "mgu_sequence",
-    "mgu_step",
+    "precise",
     "promote",
     "side_by_side",
-    "simple_sequence",
-    "simple_step",
 ]

@@ -131,20 +131,19 @@ class Cell(abc.ABC):
             params: Each side fused (``i/kernel``, ``i/bias``; ``h/kernel``, ``h/bias``) or by gate
                 (``ir/kernel``, ``hr/kernel``, ...). A fused bias has the columns of those gates
                 that have one.
-            split: Whether recurrent kernels by gate stay apart. XLA runs a product of one row on
-                one core, and several beside each other on several; many rows want one product.
+            split: Whether input kernels by gate stay apart: their products are then set side by
+                side, which saves a copy of the kernels. A recurrent kernel is one, whose product
+                XLA spreads over cores, as it does not those of single gates.
 
         Raises:
             KeyError: A weight is missing; the message names it and what is there.
         """
         biases = [_read(self, params, s, "bias") for s in ("i", "h")]
         bias, recurrent_bias = (jnp.concatenate(b, axis=-1) if b else None for b in biases)
-        recurrent = None
-        if self.recurrent:
-            kernels = _read(self, params, "h", "kernel")
-            apart = split and len(kernels) > 1
-            recurrent = side_by_side([*map(_matrix, kernels)] if apart else kernels)
-        kernel = side_by_side(_read(self, params, "i", "kernel"))
+        kernels = _read(self, params, "i", "kernel")
+        apart = split and len(kernels) > 1
+        kernel = side_by_side([*map(_matrix, kernels)] if apart else kernels)
+        recurrent = side_by_side(_read(self, params, "h", "kernel")) if self.recurrent else None
         return CellWeights(kernel, recurrent, bias, recurrent_bias, self.extra(params))
 
     def extra(self, params: Mapping[str, Any]) -> Any:  # noqa: ARG002

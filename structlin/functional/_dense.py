@@ -1,5 +1,6 @@
 """The arithmetic of a dense layer on an array or a structured matrix."""
 
+import contextlib
 from typing import Any, TypeVar
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 
 from structlin.matrices import ColumnBlocks, Dense, Matrix
 
-__all__ = ["Kernel", "dense", "promote", "side_by_side"]
+__all__ = ["Kernel", "dense", "precise", "promote", "side_by_side"]
 
 Kernel = jax.Array | Matrix
 """A weight: a dense array or a structured matrix, ``(in, out)`` either way."""
@@ -52,6 +53,27 @@ def promote(tree: T, dtype: Any = None) -> T:
         return node.astype(target) if isinstance(node, Matrix) else jnp.asarray(node, target)
 
     return jax.tree.map(cast, tree, is_leaf=lambda x: isinstance(x, Matrix))
+
+
+def precise(precision: Any, owner: str = "") -> contextlib.AbstractContextManager[Any]:
+    """The context in which the products of a matrix have the ``precision`` of a layer.
+
+    Args:
+        precision: ``None``, a name, or a ``jax.lax.Precision``.
+        owner: The path of the layer, for the message.
+
+    Raises:
+        ValueError: ``precision`` is a pair or anything else.
+    """
+    if precision is None:
+        return contextlib.nullcontext()
+    name = precision.name.lower() if isinstance(precision, jax.lax.Precision) else precision
+    if not isinstance(name, str):
+        raise ValueError(
+            f"{owner + ': ' if owner else ''}A structured weight takes one precision for all its "
+            f"products; given {precision!r}."
+        )
+    return jax.default_matmul_precision(name)
 
 
 def side_by_side(kernels: list[Kernel]) -> Kernel:

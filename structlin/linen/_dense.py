@@ -1,6 +1,5 @@
 """Linen's dense layers on a structured kernel."""
 
-import contextlib
 import math
 from typing import Any
 
@@ -49,7 +48,7 @@ class Dense(nn.Dense):
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        with _precision(self.precision):
+        with functional.precise(self.precision):
             return functional.dense(inputs, kernel, bias, dtype=self.dtype)
 
 
@@ -94,7 +93,7 @@ class DenseGeneral(nn.DenseGeneral):
         if self.use_bias:
             init = _flat(self.bias_init, features)
             bias = self.param("bias", init, features, self.param_dtype).reshape(-1)
-        with _precision(self.precision):
+        with functional.precise(self.precision):
             outputs = functional.dense(rows, kernel, bias, dtype=self.dtype)
         return outputs.reshape(*outputs.shape[:-1], *features)
 
@@ -122,14 +121,3 @@ def _flat(init: Any, shape: tuple[int, ...]) -> Any:
         return drawn.reshape(shape)
 
     return reshaped
-
-
-def _precision(precision: object) -> contextlib.AbstractContextManager:
-    if precision is None:
-        return contextlib.nullcontext()
-    name = precision.name.lower() if isinstance(precision, jax.lax.Precision) else precision
-    if not isinstance(name, str):
-        raise ValueError(
-            f"A structured kernel takes one precision for all its products; given {precision!r}."
-        )
-    return jax.default_matmul_precision(name)

@@ -1,6 +1,5 @@
 """A scan over a recurrent cell that projects all inputs in one product before it."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +82,7 @@ class RNN(nn.RNN):
         ends = seq_lengths if return_carry else None
         params = nn.meta.unbox(self.cell.variables["params"])
         carry, outputs = cell.sequence(
-            cell.weights(params, split=math.prod(steps.shape[1:-1]) == 1),
+            cell.weights(params, split=True),
             initial_carry,
             steps,
             dtype=self.cell.dtype,  # pyright: ignore[reportAttributeAccessIssue]

@@ -97,7 +97,7 @@ def _has_matrix(held: Any) -> bool:
 
 def _dense(module: nn.Dense, kernel: Matrix, inputs: jax.Array) -> jax.Array:
     _check(module, kernel, (inputs.shape[-1], module.features))
-    with _precision(module):
+    with functional.precise(module.precision, _path(module)):
         return functional.dense(inputs, kernel, _bias(module), dtype=module.dtype)
 
 
@@ -111,7 +111,7 @@ def _dense_general(module: nn.DenseGeneral, kernel: Matrix, inputs: jax.Array) -
     lead = [a for a in range(inputs.ndim) if a not in axes]
     flat = inputs.transpose(*lead, *axes).reshape(*(inputs.shape[a] for a in lead), rows)
     bias = _bias(module)
-    with _precision(module):
+    with functional.precise(module.precision, _path(module)):
         y = functional.dense(
             flat, kernel, bias if bias is None else bias.ravel(), dtype=module.dtype
         )
@@ -183,19 +183,6 @@ def _path(module: nn.Module) -> str:
 
 def _bias(module: Any) -> jax.Array | None:
     return _held(module, "bias") if module.use_bias else None
-
-
-def _precision(module: Any) -> contextlib.AbstractContextManager[Any]:
-    precision = module.precision
-    if precision is None:
-        return contextlib.nullcontext()
-    name = precision.name.lower() if isinstance(precision, jax.lax.Precision) else precision
-    if not isinstance(name, str):
-        raise ValueError(
-            f"{_path(module)}: a structured matrix takes one precision for all its products; given "
-            f"{precision!r}."
-        )
-    return jax.default_matmul_precision(name)
 
 
 def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from structlin.functional import GATES, GRU, LSTM, Cell, CellWeights, Simple, side_by_side
+from structlin.functional import GRU, LSTM, Cell, CellWeights, Simple, side_by_side
 from structlin.nnx import _compact_cells
 from structlin.nnx._compact_cell import CompactCell
 from structlin.nnx._fields import default
@@ -59,8 +59,8 @@ _FUSED = (
 
 
 def _by_gate(module: Any) -> list[list[Any]]:
-    inside = [getattr(module, "i" + g if g != "f" else "if_") for g in GATES]
-    return [inside, [getattr(module, "h" + g) for g in GATES]]
+    inside = [getattr(module, "i" + g if g != "f" else "if_") for g in LSTM.gates]
+    return [inside, [getattr(module, "h" + g) for g in LSTM.gates]]
 
 
 def _layers(module: Any) -> list[Any]:

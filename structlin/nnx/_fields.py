@@ -1,6 +1,5 @@
 """What the shells share: the fields of Flax's modules, and those that a matrix cannot honour."""
 
-import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from flax.nnx import variablelib
 
 from structlin.specs import Spec
 
-__all__ = ["check_fields", "default", "drawn_by", "placed", "precision_of", "takes_fields_of"]
+__all__ = ["check_fields", "default", "drawn_by", "placed", "takes_fields_of"]
 
 Init = Callable[..., Any]
 
@@ -93,18 +92,6 @@ def check_fields(module: nnx.Module, base: type[nnx.Module]) -> None:
                 f"{type(module).__name__} was given {name}=, which a structured weight cannot "
                 "honour: its product is not one dot_general. Leave the field, or the spec, out."
             )
-
-
-def precision_of(precision: Any) -> contextlib.AbstractContextManager:
-    """The context in which the products of a matrix have ``precision``."""
-    if precision is None:
-        return contextlib.nullcontext()
-    name = precision.name.lower() if isinstance(precision, jax.lax.Precision) else precision
-    if not isinstance(name, str):
-        raise ValueError(
-            f"A structured weight takes one precision for all its products; given {precision!r}."
-        )
-    return jax.default_matmul_precision(name)
 
 
 def placed(outputs: jax.Array, sharding: Any) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from structlin import functional
-from structlin.nnx._fields import check_fields, drawn_by, placed, precision_of, takes_fields_of
+from structlin.nnx._fields import check_fields, drawn_by, placed, takes_fields_of
 from structlin.nnx._variables import hold, is_structured, value
 from structlin.specs import Spec
 
@@ -57,7 +57,7 @@ class Linear(nnx.Linear):
         if not is_structured(self.kernel):
             return super().__call__(inputs, out_sharding=out_sharding)
         check_fields(self, nnx.Linear)
-        with precision_of(self.precision):
+        with functional.precise(self.precision):
             outputs = functional.dense(
                 inputs, value(self.kernel), value(self.bias), dtype=self.dtype
             )
@@ -128,7 +128,7 @@ class LinearGeneral(nnx.LinearGeneral):
         rest = [a for a in range(inputs.ndim) if a not in axes]
         rows = inputs.transpose(*rest, *axes).reshape(*(inputs.shape[a] for a in rest), -1)
         bias = None if self.bias is None else value(self.bias).reshape(-1)
-        with precision_of(self.precision):
+        with functional.precise(self.precision):
             outputs = functional.dense(rows, value(self.kernel), bias, dtype=self.dtype)
         return placed(outputs.reshape(*rows.shape[:-1], *self.out_features), out_sharding)
 

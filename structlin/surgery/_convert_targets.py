@@ -5,14 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from structlin.functional import GATES
+from structlin.functional import GRU, LSTM
 from structlin.surgery._convert_cell import Weights
 
 __all__ = ["to_linen", "to_nnx"]
 
 Tree = dict[str, dict[str, Any]]
 
-_ORDER = {"lstm": "".join(GATES), "gru": "rzn"}
+_ORDER = {"lstm": "".join(LSTM.gates), "gru": "".join(GRU.gates)}
 
 
 def to_linen(weights: Weights, recurrent_bias: bool, dtype: Any) -> Tree:

@@ -194,22 +194,20 @@ def test_forward_mode_and_second_derivatives(name):
     close(*both(point, direction), 1e-4)
 
 
-def test_named_functions_and_unrolling():
+def test_unrolling_and_settings():
     rng = np.random.default_rng(0)
     inputs = single(draw(rng, STEPS, IN))
-    for name, cell, settings in (
-        ("gru", functional.GRU(), {}),
-        ("mgu", functional.MGU(reset_gate=False), {"reset_gate": False}),
-        ("simple", functional.Simple(residual=True), {"residual": True}),
-        ("lstm", functional.LSTM(jax.nn.hard_sigmoid), {"gate_fn": jax.nn.hard_sigmoid}),
+    for key, cell in (
+        ("gru", functional.GRU()),
+        ("mgu, no reset", functional.MGU(reset_gate=False)),
+        ("simple", functional.Simple(residual=True)),
+        ("lstm", functional.LSTM(jax.nn.hard_sigmoid)),
     ):
-        key = "mgu, no reset" if name == "mgu" else name
         weights = cell.weights(single(CASES[key][2](rng)))
         carry = single(CASES[key][3](rng))
-        step, sequence = (getattr(functional, f"{name}_{form}") for form in ("step", "sequence"))
-        expected = cell.sequence(weights, carry, inputs, unroll=3)
-        close(sequence(weights, carry, inputs, **settings), expected)
-        close(step(weights, carry, inputs[0], **settings)[1], expected[1][0])
+        expected = cell.sequence(weights, carry, inputs)
+        close(cell.sequence(weights, carry, inputs, unroll=3), expected)
+        close(cell.step(weights, carry, inputs[0])[1], expected[1][0])
 
 
 def test_dtypes_are_kept():
