@@ -3,10 +3,13 @@
     python benchmarks/rnn.py         # writes benchmarks/results/rnn.json
 
 Both run the same cell on the same parameters in one compiled call, forward and with the gradient of
-all parameters; the calls take turns, and the figures are medians.
+all parameters; the calls take turns, and a figure is a median of medians: where the weights lie in
+memory changes the time of a product by up to a third, so every measurement is repeated with weights
+drawn anew.
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -47,13 +50,10 @@ def timed(calls: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
     return {key: float(np.median(times)) for key, times in seconds.items()}
 
 
-def measure(name: str, rounds: int) -> list[dict[str, Any]]:
+def measure(name: str, draws: int, rounds: int) -> list[dict[str, Any]]:
     """The rows of one cell: forward, and with the gradient."""
     cell = CELLS[name](HIDDEN)
-    inputs = jax.random.normal(jax.random.key(1), (BATCH, STEPS, HIDDEN))
-    variables = nn.RNN(cell).init(jax.random.key(0), inputs)
     rnns = {"nn.RNN": nn.RNN(cell), "structlin.RNN": sl.RNN(cell)}
-    forward = {key: jax.jit(rnn.apply) for key, rnn in rnns.items()}
 
     def training(rnn: nn.RNN) -> Any:
         def loss(variables: Any, inputs: jax.Array) -> jax.Array:
@@ -61,32 +61,51 @@ def measure(name: str, rounds: int) -> list[dict[str, Any]]:
 
         return jax.jit(jax.value_and_grad(loss))
 
-    gradient = {key: training(rnn) for key, rnn in rnns.items()}
-    rows = []
-    for task, runs in (("forward", forward), ("forward and gradient", gradient)):
-        results = [run(variables, inputs) for run in runs.values()]
-        gaps = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), *results)
-        times = timed({k: lambda r=r: r(variables, inputs) for k, r in runs.items()}, rounds)
-        row = {
-            "cell": name,
-            "task": task,
-            "microseconds_per_step": {k: round(t / STEPS * 1e6, 2) for k, t in times.items()},
-            "speedup": round(times["nn.RNN"] / times["structlin.RNN"], 2),
-            "largest_difference": max(jax.tree.leaves(gaps)),
-        }
-        print(f"{name}, {task}: {row['speedup']}x", file=sys.stderr)
-        rows.append(row)
-    return rows
+    tasks = {
+        "forward": {key: jax.jit(rnn.apply) for key, rnn in rnns.items()},
+        "forward and gradient": {key: training(rnn) for key, rnn in rnns.items()},
+    }
+    found: dict[str, list[tuple[dict[str, float], float]]] = {task: [] for task in tasks}
+    for draw in range(draws):
+        key, other = jax.random.split(jax.random.key(draw))
+        inputs = jax.random.normal(key, (BATCH, STEPS, HIDDEN))
+        variables = nn.RNN(cell).init(other, inputs)
+        for task, runs in tasks.items():
+            calls = {k: functools.partial(run, variables, inputs) for k, run in runs.items()}
+            results = [call() for call in calls.values()]
+            gaps = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), *results)
+            times = timed(calls, rounds)
+            found[task].append((times, max(jax.tree.leaves(gaps))))
+    return [_row(name, task, draws) for task, draws in found.items()]
+
+
+def _row(name: str, task: str, draws: list[tuple[dict[str, float], float]]) -> dict[str, Any]:
+    ratios = sorted(times["nn.RNN"] / times["structlin.RNN"] for times, _ in draws)
+    row = {
+        "cell": name,
+        "task": task,
+        "microseconds_per_step": {
+            key: round(float(np.median([times[key] for times, _ in draws])) / STEPS * 1e6, 2)
+            for key in draws[0][0]
+        },
+        "speedup": round(float(np.median(ratios)), 2),
+        "speedup_least": round(ratios[0], 2),
+        "speedup_most": round(ratios[-1], 2),
+        "largest_difference": max(gap for _, gap in draws),
+    }
+    print(f"{name}, {task}: {row['speedup']}x", file=sys.stderr)
+    return row
 
 
 def main() -> None:
     """Measures and writes the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="calls of each form")
+    parser.add_argument("--draws", type=int, default=7, help="how often weights are drawn")
+    parser.add_argument("--rounds", type=int, default=25, help="calls of each form for each draw")
     given = parser.parse_args()
-    rows = [row for name in CELLS for row in measure(name, given.rounds)]
+    rows = [row for name in CELLS for row in measure(name, given.draws, given.rounds)]
     result = {
-        "command": f"python benchmarks/rnn.py --rounds {given.rounds}",
+        "command": f"python benchmarks/rnn.py --draws {given.draws} --rounds {given.rounds}",
         "date": time.strftime("%Y-%m-%d"),
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "threads": len(os.sched_getaffinity(0)),

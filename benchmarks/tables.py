@@ -70,7 +70,19 @@ def fits_table(result: dict[str, Any]) -> str:
     return markdown(header, map(cells, result["rows"]))
 
 
-KINDS = {"demo": demo_table, "algebra": algebra_table, "fits": fits_table}
+def rnn_table(result: dict[str, Any]) -> str:
+    """Microseconds a step of both, and the speed-up with its range over draws of the weights."""
+    header = ("cell", "task", "nn.RNN, µs a step", "structlin.RNN, µs a step", "speed", "range")
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        times = [f"{t:.0f}" for t in row["microseconds_per_step"].values()]
+        spread = f"{row['speedup_least']:.2f} to {row['speedup_most']:.2f}"
+        return [row["cell"], row["task"], *times, f"{row['speedup']:.2f}x", spread]
+
+    return markdown(header, map(cells, result["rows"]), 2)
+
+
+KINDS = {"demo": demo_table, "algebra": algebra_table, "fits": fits_table, "rnn": rnn_table}
 """What a result file's name starts with -> how it becomes a table."""
 
 

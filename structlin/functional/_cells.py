@@ -40,9 +40,15 @@ class LSTM(Cell):
 
     def apply(self, extra: Any, projected: jax.Array, hidden: jax.Array, carry: Any) -> Any:
         del extra
-        i, f, g, o = jnp.split(projected + hidden, 4, axis=-1)
-        c = self.gate_fn(f) * carry[0] + self.gate_fn(i) * self.activation_fn(g)
-        h = self.gate_fn(o) * self.activation_fn(c)
+        z = projected + hidden
+        i, f, g, o = jnp.split(z, 4, axis=-1)
+        if self.gate_fn is jax.nn.sigmoid:
+            # One function of contiguous columns, g's for nothing, is faster than three of slices.
+            i, f, _, o = jnp.split(self.gate_fn(z), 4, axis=-1)
+        else:
+            i, f, o = self.gate_fn(i), self.gate_fn(f), self.gate_fn(o)
+        c = f * carry[0] + i * self.activation_fn(g)
+        h = o * self.activation_fn(c)
         return (c, h), h
 
     def state(self, carry: Any) -> jax.Array:
