@@ -50,6 +50,8 @@ class Trained:
         cells: Where in ``params`` its recurrent cells are, and of which kind.
         metric: The name of the figure that counts, in what ``test`` returns.
         test: Parameters (dense) to figures.
+        loss: ``loss(params, batch)``, what it was trained on; runs the module once.
+        batches: Some data for ``loss``, none of which ``test`` counts.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Trained:
     cells: dict[tuple[str, ...], str]
     metric: str
     test: Callable[[Any], dict[str, float]]
+    loss: Callable[[Any, Any], jax.Array]
+    batches: list[Any]
 
 
 def evaluate(model: Trained, params: Any) -> dict[str, float]:
@@ -109,23 +113,36 @@ class G2P(nn.Module):
 
     hidden: int = 256
 
-    @nn.compact
+    def setup(self) -> None:
+        """Makes the parts."""
+        self.letters = nn.Embed(len(LETTERS), self.hidden)
+        self.encoder = nn.GRUCell(self.hidden)
+        self.phonemes = nn.Embed(len(PHONEMES), self.hidden)
+        self.decoder = nn.GRUCell(self.hidden)
+        self.out = nn.Dense(len(PHONEMES))
+        self.reader = nn.RNN(self.encoder, return_carry=True)
+        self.writer = nn.RNN(self.decoder)
+
+    def read(self, letters: jax.Array, lengths: jax.Array) -> jax.Array:
+        """The encoder's last state, ``(batch, hidden)``."""
+        state, _ = self.reader(self.letters(letters), seq_lengths=lengths)
+        return state
+
+    def logits(self, letters: jax.Array, lengths: jax.Array, phonemes: jax.Array) -> jax.Array:
+        """Logits of the phoneme after each of ``phonemes`` ``(batch, time)``, which are given."""
+        state = self.read(letters, lengths)
+        return self.out(self.writer(self.phonemes(phonemes), initial_carry=state))
+
     def __call__(self, letters: jax.Array, lengths: jax.Array) -> jax.Array:
         """Phonemes ``(batch, MOST)`` for letters ``(batch, time)`` of words of these lengths."""
-        x = nn.Embed(len(LETTERS), self.hidden, name="letters")(letters)
-        rnn = nn.RNN(nn.GRUCell(self.hidden, name="encoder"), return_carry=True, name="reader")
-        state, _ = rnn(x, seq_lengths=lengths)
-        embed = nn.Embed(len(PHONEMES), self.hidden, name="phonemes")
-        decoder, out = nn.GRUCell(self.hidden, name="decoder"), nn.Dense(len(PHONEMES), name="out")
 
-        def step(module: nn.Module, carry: Any, _: None) -> tuple[Any, jax.Array]:
-            del module
+        def step(module: "G2P", carry: Any, _: None) -> tuple[Any, jax.Array]:
             state, last = carry
-            state, y = decoder(state, embed(last))
-            best = jnp.argmax(out(y), axis=-1)
+            state, y = module.decoder(state, module.phonemes(last))
+            best = jnp.argmax(module.out(y), axis=-1)
             return (state, best), best
 
-        writer = nn.scan(
+        scan = nn.scan(
             step,
             variable_broadcast="params",
             split_rngs={"params": False},
@@ -133,7 +150,7 @@ class G2P(nn.Module):
             out_axes=1,
         )
         start = jnp.full(letters.shape[:1], START)
-        return writer(self, (state, start), None)[1]
+        return scan(self, (self.read(letters, lengths), start), None)[1]
 
 
 def charrnn(name: str, characters: int | None = 100_000) -> Trained:
@@ -168,10 +185,16 @@ def charrnn(name: str, characters: int | None = 100_000) -> Trained:
     module = CharRNN(len(vocabulary))
     cells = {("cell_0",): "lstm", ("cell_1",): "lstm"}
     test = functools.partial(bits_a_character, module, tokens, characters)
-    return Trained(f"ml5_charrnn/{name}", module, params, cells, "bits_per_character", test)
+    loss = functools.partial(bits, module)
+    batches = other_characters(tokens)
+    return Trained(
+        f"ml5_charrnn/{name}", module, params, cells, "bits_per_character", test, loss, batches
+    )
 
 
 STREAMS, WARM_UP = 256, 100
+CALIBRATION = 32
+"""How many batches there are to calibrate on."""
 
 
 def bits_a_character(
@@ -183,19 +206,37 @@ def bits_a_character(
     characters before the first that counts. Of the whole text, only its first `WARM_UP` characters
     and a remainder do not count.
     """
-    apart = (len(tokens) - 1 - WARM_UP) // STREAMS
+    apart = _apart(tokens)
     length = min(apart, (characters or len(tokens)) // STREAMS)
     chunks = -(-length // 500)
     chunk, total = length // chunks, 0.0
+    count = jax.jit(functools.partial(bits, module))
     for first in range(chunks):
         time = first * chunk + np.arange(WARM_UP + chunk + 1)
         at = time[:, None] + np.arange(STREAMS) * apart
-        total += float(_bits(module, params, jnp.asarray(tokens[at])))
+        total += float(count(params, jnp.asarray(tokens[at])))
     return {"bits_per_character": total / chunks}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _bits(module: CharRNN, params: Any, tokens: jax.Array) -> jax.Array:
+def other_characters(tokens: np.ndarray, steps: int = 50, streams: int = 16) -> list[jax.Array]:
+    """Characters ``(time, streams)`` to calibrate on: the last ones before each place of the test.
+
+    The test reads on from its places, and does not come so far unless it reads the whole text.
+    """
+    apart = _apart(tokens)
+    ends = apart * np.random.default_rng(0).choice(
+        np.arange(1, STREAMS), (CALIBRATION, streams), replace=True
+    )
+    time = np.arange(-WARM_UP - steps, 0)
+    return [jnp.asarray(tokens[time[:, None] + end]) for end in ends]
+
+
+def _apart(tokens: np.ndarray) -> int:
+    return (len(tokens) - 1 - WARM_UP) // STREAMS
+
+
+def bits(module: CharRNN, params: Any, tokens: jax.Array) -> jax.Array:
+    """Mean bits of the characters ``(time, streams)`` after the first `WARM_UP`."""
     logits: Any = module.apply({"params": params}, tokens[:-1])
     found = jax.nn.log_softmax(logits[WARM_UP:])
     right = jnp.take_along_axis(found, tokens[1 + WARM_UP :, :, None], axis=-1)
@@ -225,9 +266,11 @@ def g2p(words: int = 4000) -> Trained:
         }
         params[name] = sl.convert(renamed)
     module = G2P()
-    test = functools.partial(word_accuracy, module, sample(data / "cmudict" / "cmudict", words))
+    tested, others = sample(data / "cmudict" / "cmudict", words)
+    test = functools.partial(word_accuracy, module, tested)
+    loss, batches = functools.partial(phoneme_loss, module), batches_of(others)
     cells = {("encoder",): "gru", ("decoder",): "gru"}
-    return Trained("g2p_en", module, params, cells, "word_accuracy", test)
+    return Trained("g2p_en", module, params, cells, "word_accuracy", test, loss, batches)
 
 
 Dictionary = list[tuple[str, list[list[str]]]]
@@ -243,11 +286,37 @@ def dictionary(path: Path) -> Dictionary:
     return list(found.items())
 
 
-def sample(path: Path, words: int) -> Dictionary:
-    """Words drawn from the dictionary, always the same ones."""
+def sample(path: Path, words: int, others: int = 1024) -> tuple[Dictionary, Dictionary]:
+    """Words drawn from the dictionary to test on and others, always the same ones."""
     known = dictionary(path)
-    chosen = np.random.default_rng(0).choice(len(known), min(words, len(known)), replace=False)
-    return [known[i] for i in sorted(chosen)]
+    rng = np.random.default_rng(0)
+    tested = rng.choice(len(known), min(words, len(known)), replace=False)
+    rest = rng.permutation(np.setdiff1d(np.arange(len(known)), tested))[:others]
+    return [known[i] for i in sorted(tested)], [known[i] for i in rest]
+
+
+def batches_of(words: Dictionary, batch: int = 32) -> list[Any]:
+    """Letters, lengths and phonemes with their ends, padded by ends, in batches of one shape."""
+    letters, lengths = spelled([word for word, _ in words])
+    phonemes = np.full((len(words), max(len(p[0]) for _, p in words) + 2), STOP, np.int32)
+    phonemes[:, 0] = START
+    for row, (_, pronunciations) in zip(phonemes, words, strict=True):
+        first = pronunciations[0]
+        row[1 : len(first) + 1] = [PHONEMES.index(p) for p in first]
+    arrays = [jnp.asarray(a) for a in (letters, lengths, phonemes)]
+    return [
+        tuple(a[i : i + batch] for a in arrays) for i in range(0, len(words) - batch + 1, batch)
+    ]
+
+
+def phoneme_loss(module: G2P, params: Any, batch: Any) -> jax.Array:
+    """Mean nats of a phoneme, or of the end, given those before it."""
+    letters, lengths, phonemes = batch
+    variables = {"params": params}
+    logits: Any = module.apply(variables, letters, lengths, phonemes[:, :-1], method=module.logits)
+    right = jnp.take_along_axis(jax.nn.log_softmax(logits), phonemes[:, 1:, None], axis=-1)[..., 0]
+    counts = phonemes[:, :-1] != STOP
+    return -jnp.sum(right * counts) / jnp.sum(counts)
 
 
 def word_accuracy(module: G2P, words: Dictionary, params: Any) -> dict[str, float]:
@@ -265,18 +334,25 @@ def word_accuracy(module: G2P, words: Dictionary, params: Any) -> dict[str, floa
 
 def pronounce(module: G2P, params: Any, words: list[str], batch: int = 1000) -> list[list[str]]:
     """The phonemes of each word."""
-    lengths = np.array([len(w) + 1 for w in words], np.int32)
-    longest = int(lengths.max())
-    letters = np.full((-(-len(words) // batch) * batch, longest), LETTERS.index("</s>"), np.int32)
-    for row, word in zip(letters, words, strict=False):
-        row[: len(word)] = [LETTERS.index(c) if c in LETTERS else 1 for c in word]
-    lengths = np.pad(lengths, (0, len(letters) - len(words)), constant_values=1)
+    letters, lengths = spelled(words)
+    more = -len(words) % batch
+    letters = np.pad(letters, ((0, more), (0, 0)), constant_values=LETTERS.index("</s>"))
+    lengths = np.pad(lengths, (0, more), constant_values=1)
     found = [
         _pronounce(module, params, jnp.asarray(letters[at]), jnp.asarray(lengths[at]))
         for at in (slice(i, i + batch) for i in range(0, len(letters), batch))
     ]
     rows = np.concatenate([np.asarray(f) for f in found])[: len(words)]
     return [[PHONEMES[p] for p in row[: _until(row)]] for row in rows]
+
+
+def spelled(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The letters of each word and its end, padded by ends, and how many they are."""
+    lengths = np.array([len(w) + 1 for w in words], np.int32)
+    letters = np.full((len(words), lengths.max()), LETTERS.index("</s>"), np.int32)
+    for row, word in zip(letters, words, strict=True):
+        row[: len(word)] = [LETTERS.index(c) if c in LETTERS else 1 for c in word]
+    return letters, lengths
 
 
 @functools.partial(jax.jit, static_argnums=0)

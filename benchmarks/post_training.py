@@ -4,11 +4,14 @@
     python benchmarks/post_training.py --only g2p_en    # models whose name has this part
     python benchmarks/post_training.py --fresh          # forgets the figures that are there
 
-Every recurrent kernel of a model, gates side by side, is fitted by one spec at one compression, the
-same for all kernels; embeddings, output layers and biases stay as they are. Beside the structures
-stand the dense model and its kernels rounded to 8 bits, each row or column by its own scale. A
-figure is written to benchmarks/results/post_training.json as soon as it is measured; a run that was
-stopped goes on where it was.
+Only the recurrent kernels of a model are compressed, gates side by side; embeddings, output layers
+and biases stay as they are. First each structure at one compression, the same for all kernels;
+beside them the dense model, its kernels rounded to 8 bits, each row or column by its own scale, and
+codes of 4 bits. Then `structlin.plan`, which chooses for each kernel within the same bytes, from
+all its candidates or from low ranks alone, by errors of the weights, of the layers' outputs or of
+the loss, the last two from data that the test does not count. A figure is written to
+benchmarks/results/post_training.json as soon as it is measured; a run that was stopped goes on
+where it was. `python benchmarks/plots.py` draws the figures.
 """
 
 import argparse
@@ -29,10 +32,10 @@ import jax.numpy as jnp
 import numpy as np
 from _models import Trained, charrnn, evaluate, g2p
 
-import structlin
+import structlin as sl
 from structlin import specs
 from structlin.demo._results import device_name, write_json
-from structlin.matrices import Cost
+from structlin.matrices import Cost, Dense
 
 RESULT = Path(__file__).resolve().parent / "results" / "post_training.json"
 COMPRESSIONS = (2.0, 4.0, 8.0)
@@ -55,9 +58,19 @@ STRUCTURES: dict[str, Callable[[float], specs.Spec]] = {
 }
 """Name -> its spec for a compression of stored bytes."""
 
+PLANS: dict[str, tuple[tuple[specs.Spec, ...] | None, str]] = {
+    "Plan, uniform": (None, "uniform"),
+    "Plan, Fisher": (None, "fisher"),
+    "Plan, activations": (None, "activations"),
+    "Plan of LowRank, uniform": ((specs.LowRank(compression=2),), "uniform"),
+    "Plan of LowRank, activations": ((specs.LowRank(compression=2),), "activations"),
+}
+"""Name -> what a plan may choose from, all by default, and what errors count for."""
+
 GATES = {"lstm": "ifgo", "gru": "rzn"}
 Fit = Callable[[jax.Array], tuple[jax.Array, Cost]]
-Compress = Callable[[Trained], tuple[Any, dict[str, Any]]]
+Compress = Callable[[Trained], tuple[Any, Cost, Any]]
+"""A model to its parameters, dense; what its recurrent kernels take; and specs for the record."""
 
 
 def kernels(params: Any, kind: str) -> dict[str, jax.Array]:
@@ -78,24 +91,58 @@ def with_kernels(params: Any, kind: str, fused: dict[str, jax.Array]) -> Any:
     return new
 
 
-def refit(model: Trained, fit: Fit) -> tuple[Any, dict[str, Any]]:
-    """The model's parameters with every recurrent kernel fitted, and their size and error."""
-    params, error, norm = dict(model.params), 0.0, 0.0
-    total = Cost(0, 0, 0, 0, 0)
+def refit(model: Trained, fit: Fit, record: Any = None) -> tuple[Any, Cost, Any]:
+    """The model's parameters with every recurrent kernel fitted, and the size of those."""
+    params, total = dict(model.params), Cost(0, 0, 0, 0, 0)
     for (name,), kind in model.cells.items():
-        dense = kernels(params[name], kind)
         fitted = {}
-        for side, kernel in dense.items():
+        for side, kernel in kernels(params[name], kind).items():
             fitted[side], cost = fit(kernel)
             total += cost
-            error += float(jnp.sum((kernel - fitted[side]) ** 2))
-            norm += float(jnp.sum(kernel**2))
         params[name] = with_kernels(params[name], kind, fitted)
-    return params, {
-        "bytes": total.bytes,
-        "compression": round(total.compression, 3),
-        "relative_error": round(float(np.sqrt(error / norm)), 5),
-    }
+    return params, total, record
+
+
+def planned(model: Trained, name: str, compression: float) -> tuple[Any, Cost, Any]:
+    """The same, by the plan of this name within the bytes of this compression."""
+    candidates, matters = PLANS[name]
+    importance: Any = matters
+    if matters == "fisher":
+        importance = sl.fisher(model.loss, model.params, model.batches)
+    elif matters == "activations":
+        importance = sl.activations(lambda b: model.loss(model.params, b), model.batches)
+    dense = sum(
+        kernel.nbytes
+        for (cell,), kind in model.cells.items()
+        for kernel in kernels(model.params[cell], kind).values()
+    )
+    rest = sum(x.nbytes for x in jax.tree.leaves(model.params)) - dense
+    plan = sl.plan(
+        model.params,
+        bytes=rest + dense / compression,
+        candidates=candidates,
+        importance=importance,
+        include=f"({'|'.join(name for (name,) in model.cells)})/[ih]/kernel",
+        fuse=True,
+    )
+    small = sl.compress(model.params, plan)
+    total = sum((row.cost for row in small.report.rows), Cost(0, 0, 0, 0, 0))
+    total += sum(
+        (r.cost for r in plan.report.rows if isinstance(r.spec, specs.Dense)), Cost(0, 0, 0, 0, 0)
+    )
+    record = {path: json.loads(spec.to_json()) for path, spec in plan.items() if spec}
+    return small.densify(), total, record
+
+
+def error_of(model: Trained, params: Any) -> float:
+    """The error of all recurrent kernels over their norm."""
+    missed = norm = 0.0
+    for (name,), kind in model.cells.items():
+        pairs = (kernels(p[name], kind) for p in (model.params, params))
+        for (_, was), (_, now) in zip(*(pair.items() for pair in pairs), strict=True):
+            missed += float(jnp.sum((was - now) ** 2))
+            norm += float(jnp.sum(was**2))
+    return float(np.sqrt(missed / norm))
 
 
 def by_spec(spec: specs.Spec) -> Fit:
@@ -126,32 +173,46 @@ def rounded(axis: int) -> Fit:
     return fit
 
 
-def contenders() -> Iterator[tuple[str, str | None, Compress]]:
-    """A name, the spec as JSON if one made it, and the compression of a model."""
-    yield "Dense", None, lambda model: (model.params, {})
+def contenders() -> Iterator[tuple[str, Compress]]:
+    """A name, and the compression of a model."""
+    yield "Dense", lambda model: refit(model, lambda kernel: (kernel, Dense(kernel).cost()))
     for axis, word in enumerate(("column", "row")):
-        yield f"int8, a scale a {word}", None, functools.partial(refit, fit=rounded(axis))
+        yield f"int8, a scale a {word}", functools.partial(refit, fit=rounded(axis))
+    uniform = {
+        f"{name}, {c:g}x": make(c) for c in COMPRESSIONS for name, make in STRUCTURES.items()
+    }
+    for codebook in ("uniform", "kmeans"):
+        uniform[f"Codes of 4 bits, {codebook}"] = specs.Quantized(specs.Dense(), 4, codebook)
+    for name, spec in uniform.items():
+        record = json.loads(spec.to_json())
+        yield name, functools.partial(refit, fit=by_spec(spec), record=record)
     for compression in COMPRESSIONS:
-        for name, make in STRUCTURES.items():
-            spec = make(compression)
-            compress = functools.partial(refit, fit=by_spec(spec))
-            yield f"{name}, {compression:g}x", spec.to_json(), compress
+        for name in PLANS:
+            plan = functools.partial(planned, name=name, compression=compression)
+            yield f"{name}, {compression:g}x", plan
 
 
-def measure(model: Trained, name: str, spec: str | None, compress: Compress) -> dict[str, Any]:
+def measure(model: Trained, name: str, compress: Compress) -> dict[str, Any]:
     """One row: compresses, then evaluates. A spec that cannot be so small says why instead."""
-    row: dict[str, Any] = {"model": model.name, "name": name, "spec": spec and json.loads(spec)}
+    row: dict[str, Any] = {"model": model.name, "name": name}
     start = time.perf_counter()
     try:
-        params, size = compress(model)
+        params, cost, record = compress(model)
     except ValueError as error:
         return row | {"refused": str(error)}
     fitted = time.perf_counter()
     figures = {k: round(v, 5) for k, v in evaluate(model, params).items()}
-    seconds = {"fit": fitted - start, "evaluate": time.perf_counter() - fitted}
-    return (
-        row | size | {"figures": figures, "seconds": {k: round(v, 2) for k, v in seconds.items()}}
-    )
+    return row | {
+        "spec": record,
+        "bytes": cost.bytes,
+        "compression": round(cost.compression, 3),
+        "relative_error": round(error_of(model, params), 5),
+        "figures": figures,
+        "seconds": {
+            "fit": round(fitted - start, 2),
+            "evaluate": round(time.perf_counter() - fitted, 2),
+        },
+    }
 
 
 def header() -> dict[str, Any]:
@@ -160,7 +221,7 @@ def header() -> dict[str, Any]:
         "command": "python benchmarks/post_training.py",
         "seed": SEED,
         "versions": {
-            "structlin": structlin.__version__,
+            "structlin": sl.__version__,
             "jax": jax.__version__,
             "flax": flax.__version__,
             "numpy": np.__version__,
@@ -183,13 +244,12 @@ def main() -> None:
     kept = (r for r in there if not (given.fresh and r["model"] in titles))
     done = {(r["model"], r["name"]): r for r in kept}
     for title in titles:
-        rows = list(contenders())
-        if all((title, name) in done for name, *_ in rows):
+        if all((title, name) in done for name, _ in contenders()):
             continue
         model = MODELS[title]()
-        for name, spec, compress in rows:
+        for name, compress in contenders():
             if (title, name) not in done:
-                row = done[title, name] = measure(model, name, spec, compress)
+                row = done[title, name] = measure(model, name, compress)
                 print(f"{title}: {name}: {row.get('figures', row.get('refused'))}", file=sys.stderr)
                 RESULT.parent.mkdir(exist_ok=True)
                 write_json(RESULT, header() | {"rows": list(done.values())})

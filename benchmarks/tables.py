@@ -1,10 +1,10 @@
 """Writes the tables of the pages from the result files, or checks that they agree.
 
-    python benchmarks/tables.py            # rewrites README.md and docs/benchmarks.md
+    python benchmarks/tables.py            # rewrites the pages
     python benchmarks/tables.py --check    # exits with 1 if it would change
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``; ``NAME`` is that of a file
-in ``benchmarks/results`` without its ending.
+in ``benchmarks/results`` without its ending, or ``NAME/PART`` where a file makes several tables.
 """
 
 import json
@@ -16,8 +16,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
-TABLE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "distributed.md")
+TABLE = re.compile(
+    r"(<!-- table: (?P<name>[\w-]+)(?P<part>/\w+)? -->\n).*?(?P<end><!-- /table -->)", re.DOTALL
+)
 HEADER = (
     "structure",
     "params",
@@ -82,8 +84,71 @@ def rnn_table(result: dict[str, Any]) -> str:
     return markdown(header, map(cells, result["rows"]), 2)
 
 
-KINDS = {"demo": demo_table, "algebra": algebra_table, "fits": fits_table, "rnn": rnn_table}
-"""What a result file's name starts with -> how it becomes a table."""
+def post_table(result: dict[str, Any]) -> str:
+    """What each model does, by family and by how much smaller its kernels were asked to be."""
+    sizes = ("2x", "4x", "8x")
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    for row in result["rows"]:
+        family, _, size = row["name"].rpartition(", ")
+        if size not in sizes:
+            family, size = row["name"], _nearest(row.get("compression", 1.0), sizes)
+        metric, value = next(iter(row.get("figures", {}).items()), ("", 0.0))
+        text = f"{100 * value:.1f} %" if metric == "word_accuracy" else f"{value:.2f}"
+        found.setdefault(family, {})[row["model"], size] = text if metric else ""
+    models = list(dict.fromkeys(row["model"] for row in result["rows"]))
+    dense = found.pop("Dense")
+    header = ["kernels", *(f"{m}, {s}" for m in models for s in sizes)]
+    rows = [
+        [family, *(cells.get((m, s), "") for m in models for s in sizes)]
+        for family, cells in found.items()
+    ]
+    whole = ["Dense", *("" if s else dense[m, ""] for m in models for s in ("", *sizes[1:]))]
+    return markdown(header, [whole, *rows])
+
+
+def _nearest(compression: float, sizes: Sequence[str]) -> str:
+    """The size that a compression of no name of its own stands for; none for a dense one."""
+    if compression < 1.5:
+        return ""
+    return min(sizes, key=lambda size: abs(float(size[:-1]) / compression - 1))
+
+
+def data_table(result: dict[str, Any]) -> str:
+    """What a step adds up over devices that split the batch."""
+    header = ("embedding, input, recurrent", "parameters", "numbers added up")
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        added = row["collectives"]["all-reduce"]["numbers"]
+        return [row["model"], f"{row['parameters']:,}", f"{added:,}"]
+
+    return markdown(header, (cells(row) for row in result["rows"] if row["table"] == "data"))
+
+
+def vocabulary_table(result: dict[str, Any]) -> str:
+    """What a step sends between devices that split the words, and its memory."""
+    figures = ("all-reduces", "numbers in them", "other numbers", "temporary, MB")
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        split = ", ".join(f"`{path}`" for path in row["split"]) or "nothing"
+        added = row["collectives"]["all-reduce"]
+        other = sum(c["numbers"] for c in row["collectives"].values()) - added["numbers"]
+        counts = [f"{n:,}" for n in (added["count"], added["numbers"], other)]
+        return [row["model"], split, *counts, f"{row['temporary_bytes'] / 1e6:.0f}"]
+
+    rows = (cells(row) for row in result["rows"] if row["table"] == "vocabulary")
+    return markdown(("table of words", "what is split", *figures), rows, 2)
+
+
+KINDS = {
+    "demo": demo_table,
+    "algebra": algebra_table,
+    "fits": fits_table,
+    "rnn": rnn_table,
+    "post": post_table,
+    "collectives/data": data_table,
+    "collectives/vocabulary": vocabulary_table,
+}
+"""What a result file's name starts with, and the part of it, -> how that becomes a table."""
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -114,7 +179,8 @@ def render(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match['name']}.json").read_text(encoding="utf-8"))
-        return match[1] + KINDS[match["name"].partition("_")[0]](result) + match[3]
+        kind = match["name"].partition("_")[0] + (match["part"] or "")
+        return match[1] + KINDS[kind](result) + match["end"]
 
     return TABLE.sub(table, text)
 

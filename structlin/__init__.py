@@ -20,6 +20,7 @@ from structlin.surgery import (
     fisher,
     pack,
     plan,
+    recipe,
 )
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ __all__ = [
     "pack",
     "partition",
     "plan",
+    "recipe",
     "save",
     "specs",
     "storage",

@@ -4,7 +4,6 @@ Run by ``test_matrices_sharding.py`` in a process that has eight devices.
 """
 
 import functools
-import json
 import warnings
 
 import conftest  # noqa: F401 (the settings of the tests)
@@ -12,26 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from cases import CASES, make
-from jax.sharding import AxisType, NamedSharding
+from devices import mesh_of, near, on, report
+from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from structlin import matrices as ms
 
 BATCH = 16
-
-
-def mesh_of(axis_type):
-    return jax.make_mesh((4, 2), ("data", "model"), axis_types=(axis_type,) * 2)
-
-
-def near(got, want):
-    difference = float(np.abs(np.asarray(got) - np.asarray(want)).max(initial=0))
-    scale = max(1.0, float(np.abs(np.asarray(want)).max(initial=0)))
-    assert difference <= 1e-4 * scale, f"off by {difference}"
-
-
-def on(mesh, x, *axes):
-    return jax.device_put(x, NamedSharding(mesh, P(*axes)))
 
 
 def inputs(name, index):
@@ -123,15 +109,7 @@ def main():
         for name in ("Dense", "LowRank"):
             check = functools.partial(split_columns, kind, name)
             checks[f"columns {name} {kind.name.lower()}"] = check
-    outcome = {}
-    for name, check in checks.items():
-        try:
-            check()
-        except Exception as error:
-            outcome[name] = f"{type(error).__name__}: {error}"[:600]
-        else:
-            outcome[name] = ""
-    print(json.dumps(outcome))
+    report(checks)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from structlin import specs
 
 ROOT = Path(structlin.__path__[0])
 FILES = sorted(ROOT.rglob("*.py"))
-PUBLIC_FILES = {"specs.py", "cli.py", "demo.py", "__init__.py", "__main__.py"}
+PUBLIC_FILES = {"specs.py", "demo.py", "__init__.py", "__main__.py"}
 FILE_CAP, BODY_CAP = 400, 50
 
 MODULES = [

@@ -1,6 +1,7 @@
-"""The generated page about the structures: complete, and what the classes say today."""
+"""The generated page about the structures says what the classes say today; other pages run."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,14 @@ def test_operations_say_how(page):
 @pytest.mark.parametrize("name", OURS)
 def test_conditions_are_of_operations(name):
     assert set(ms.REGISTRY[name].needs) <= set(HOOKS)
+
+
+def test_the_page_about_checkpoints_runs(capsys):
+    text = (SCRIPT.parent / "checkpoints.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names = {"__name__": "__main__"}
+    for block in blocks:
+        exec(compile(block, "<docs/checkpoints.md>", "exec"), names)
+    assert "lstm/h/kernel" in capsys.readouterr().out
+    assert isinstance(names["params"]["lstm"]["i"]["kernel"], ms.LowRank)
+    assert isinstance(names["small"].params["lstm"]["h"]["kernel"], ms.LowRank)

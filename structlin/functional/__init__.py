@@ -1,6 +1,7 @@
 """The arithmetic of layers: pure functions on "array or matrix", with no framework in them."""
 
 from structlin.functional._cell import Cell, CellWeights
+from structlin.functional._cell_params import check_params, described
 from structlin.functional._cells import GRU, LSTM, MGU, Simple
 from structlin.functional._compact_cells import QRNN, SRU, CoupledLSTM, FastGRNN, ProjectedLSTM
 from structlin.functional._dense import Kernel, dense, precise, promote, side_by_side
@@ -20,7 +21,9 @@ __all__ = [
     "ProjectedLSTM",
     "Simple",
     "attend",
+    "check_params",
     "dense",
+    "described",
     "embed",
     "precise",
     "promote",

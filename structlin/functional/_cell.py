@@ -16,7 +16,9 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from structlin.functional._cell_params import read
 from structlin.functional._dense import Kernel, dense, promote, side_by_side
+from structlin.kernels import carry_beside, merge_rows
 from structlin.matrices import Dense, Matrix
 
 __all__ = ["Cell", "CellWeights"]
@@ -121,6 +123,7 @@ class Cell(abc.ABC):
             carries, time first, and the outputs in their place.
         """
         projected = self.project(weights, inputs, dtype)
+        carry = carry_beside(carry, projected)
         parts = _promoted(self, weights, carry, dtype)
         return _recurrence((self, unroll, history), parts, projected, carry)
 
@@ -138,35 +141,41 @@ class Cell(abc.ABC):
         Raises:
             KeyError: A weight is missing; the message names it and what is there.
         """
-        biases = [_read(self, params, s, "bias") for s in ("i", "h")]
+        biases = [read(self, params, s, "bias") for s in ("i", "h")]
         bias, recurrent_bias = (jnp.concatenate(b, axis=-1) if b else None for b in biases)
-        kernels = _read(self, params, "i", "kernel")
+        kernels = read(self, params, "i", "kernel")
         apart = split and len(kernels) > 1
         kernel = side_by_side([*map(_matrix, kernels)] if apart else kernels)
-        recurrent = side_by_side(_read(self, params, "h", "kernel")) if self.recurrent else None
+        recurrent = side_by_side(read(self, params, "h", "kernel")) if self.recurrent else None
         return CellWeights(kernel, recurrent, bias, recurrent_bias, self.extra(params))
 
     def extra(self, params: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """The cell's own parameters in ``params``."""
         return ()
 
+    def shapes(
+        self,
+        params: Mapping[str, Any],  # noqa: ARG002
+        carry: Any,
+        inputs: jax.Array,
+    ) -> dict[str, tuple[int, ...]]:
+        """The shape that each parameter needs, by path, both sides fused.
+
+        Args:
+            params: The parameters; what is optional counts if they have it.
+            carry: Of arrays ``(..., h)``.
+            inputs: ``(..., in)``.
+        """
+        h = jax.tree.leaves(carry)[0].shape[-1]
+        found = {"i/kernel": (inputs.shape[-1], len(self.gates) * h)}
+        if self.recurrent:
+            found["h/kernel"] = (self.state(carry).shape[-1], len(self.gates) * h)
+        biases = {"i/bias": self.input_biases, "h/bias": self.recurrent_biases}
+        return found | {path: (len(gates) * h,) for path, gates in biases.items() if gates}
+
 
 def _matrix(kernel: Kernel) -> Matrix:
     return kernel if isinstance(kernel, Matrix) else Dense(kernel)
-
-
-def _read(cell: Cell, params: Mapping[str, Any], side: str, name: str) -> list[Any]:
-    gates = cell.gates
-    if name == "bias":
-        gates = cell.input_biases if side == "i" else cell.recurrent_biases
-    names = ([side] if side in params else [side + gate for gate in gates]) if gates else []
-    for module in names:
-        if module not in params or name not in params[module]:
-            raise KeyError(
-                f"{type(cell).__name__} needs '{module}/{name}'; its parameters are "
-                f"{sorted(params)}."
-            )
-    return [params[module][name] for module in names]
 
 
 def _promoted(cell: Cell, weights: CellWeights, carry: Any, dtype: Any) -> tuple[Any, Any, Any]:
@@ -248,8 +257,7 @@ def _of_weights(
     dhidden = own = None
     if recurrent is not None:
         states = how[0].state(carries)
-        rows = states.reshape(-1, states.shape[-1])
-        product = functools.partial(_affine, rows)
+        product = functools.partial(_affine, merge_rows(states))
         _, dhidden = jax.jvp(product, (recurrent, bias), (drecurrent, dbias))
         dhidden = dhidden.reshape(hidden.shape)
     if jax.tree.leaves(extra):

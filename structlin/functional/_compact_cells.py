@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from structlin.functional._cell import Cell, CellWeights
 from structlin.functional._cells import Activation, add_once
 from structlin.functional._dense import promote
+from structlin.kernels import carry_beside
 
 __all__ = ["QRNN", "SRU", "CoupledLSTM", "FastGRNN", "ProjectedLSTM"]
 
@@ -25,11 +26,13 @@ class ProjectedLSTM(Cell):
         r' = m @ projection
 
     The cell's own parameters are ``peephole/{i,f,o}``, each ``(h,)``, and ``projection/kernel``,
-    ``(h, projected)``; what is not there is left out, and without a projection ``r = m``.
+    ``(h, projected)``; without a projection ``r = m``.
 
     Attributes:
         gate_fn: The activation of the gates.
         activation_fn: The activation of the cell's input and output.
+        parts: Which it has of ``"peephole"`` and ``"projection"``; ``None`` for what its parameters
+            have.
 
     Reference:
         Sak, Senior and Beaufays (2014), "Long short-term memory recurrent neural network
@@ -42,6 +45,7 @@ class ProjectedLSTM(Cell):
 
     gate_fn: Activation = jax.nn.sigmoid
     activation_fn: Activation = jnp.tanh
+    parts: tuple[str, ...] | None = None
 
     def apply(self, extra: Any, projected: jax.Array, hidden: jax.Array, carry: Any) -> Any:
         i, f, g, o = jnp.split(projected + hidden, 4, axis=-1)
@@ -65,8 +69,20 @@ class ProjectedLSTM(Cell):
         return add_once(super().weights(params, split=split))
 
     def extra(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: dict(params[name]) for name in self._parts(params)}
+
+    def shapes(
+        self, params: Mapping[str, Any], carry: Any, inputs: jax.Array
+    ) -> dict[str, tuple[int, ...]]:
+        h, r = (x.shape[-1] for x in carry)
+        own = {f"peephole/{gate}": (h,) for gate in "ifo"} | {"projection/kernel": (h, r)}
+        parts = self._parts(params)
+        own = {path: shape for path, shape in own.items() if path.partition("/")[0] in parts}
+        return super().shapes(params, carry, inputs) | own
+
+    def _parts(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         names = ("peephole", "projection")
-        return {name: dict(params[name]) for name in names if name in params}
+        return tuple(n for n in names if n in params) if self.parts is None else self.parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +161,12 @@ class FastGRNN(Cell):
     def extra(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {name: params[name] for name in ("gate", "candidate", "zeta", "nu")}
 
+    def shapes(
+        self, params: Mapping[str, Any], carry: Any, inputs: jax.Array
+    ) -> dict[str, tuple[int, ...]]:
+        vectors = {f"{name}/bias": carry.shape[-1:] for name in ("gate", "candidate")}
+        return super().shapes(params, carry, inputs) | vectors | {"zeta": (), "nu": ()}
+
 
 @dataclasses.dataclass(frozen=True)
 class SRU(Cell):
@@ -194,6 +216,14 @@ class SRU(Cell):
 
     def extra(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return dict(params["memory"])
+
+    def shapes(
+        self, params: Mapping[str, Any], carry: Any, inputs: jax.Array
+    ) -> dict[str, tuple[int, ...]]:
+        rows, h = inputs.shape[-1], carry.shape[-1]
+        own: dict[str, tuple[int, ...]] = {f"memory/{gate}": (h,) for gate in "fr"}
+        own["i/kernel"] = (rows, 3 * h if rows == h else 4 * h)
+        return super().shapes(params, carry, inputs) | own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,14 +277,21 @@ class QRNN(Cell):
         unroll: int = 1,
         history: bool = False,
     ) -> tuple[Any, Any]:
-        (c, past), features = carry, inputs.shape[-1]
-        before = jnp.split(past, past.shape[-1] // features, axis=-1) if past.size else []
+        (c, past), features = carry_beside(carry, inputs), inputs.shape[-1]
+        before = jnp.split(past, past.shape[-1] // features, axis=-1) if past.shape[-1] else []
         every = jnp.concatenate([*(p[None] for p in before), inputs.astype(past.dtype)])
         views = [every[k : k + len(inputs)] for k in range(len(before) + 1)]
         wide = jnp.concatenate(views, axis=-1)
         settings = {"dtype": dtype, "unroll": unroll, "history": history}
         c, found = super().sequence(weights, c, wide, **settings)
-        last = (c, wide[-1, ..., features:])
+        last = (c, wide[-1, ..., features:] if len(inputs) else past)
         if not history:
             return last, found
         return last, ((found[0], wide[..., features:]), found[1])
+
+    def shapes(
+        self, params: Mapping[str, Any], carry: Any, inputs: jax.Array
+    ) -> dict[str, tuple[int, ...]]:
+        found = super().shapes(params, carry, inputs)
+        rows = carry[1].shape[-1] + inputs.shape[-1]
+        return found | {"i/kernel": (rows, found["i/kernel"][1])}

@@ -20,7 +20,8 @@ def embed(ids: jax.Array, embedding: Kernel, *, dtype: Any = None) -> jax.Array:
         dtype: The dtype of the rows; that of ``embedding`` if not given.
 
     Returns:
-        ``(*ids.shape, features)``; not a number where an id is out of range.
+        ``(*ids.shape, features)``; not a number where an id is out of range. A vocabulary of one
+        is that row for every id, as in Flax.
 
     Raises:
         ValueError: The ids are not integers.
@@ -28,6 +29,7 @@ def embed(ids: jax.Array, embedding: Kernel, *, dtype: Any = None) -> jax.Array:
     ids = jnp.asarray(ids)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise ValueError(f"An embedding needs integers; given ids of dtype {ids.dtype}.")
+    ids = jnp.zeros_like(ids) if embedding.shape[0] == 1 else ids
     if not isinstance(embedding, Matrix):
         rows = jnp.take(embedding, ids, axis=0)
         return rows if dtype is None else rows.astype(dtype)

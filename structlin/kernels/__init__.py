@@ -19,7 +19,7 @@ from structlin.kernels._fourier import (
     from_spectrum,
     spectrum,
 )
-from structlin.kernels._gather import gather_rows, zeros_beside
+from structlin.kernels._gather import carry_beside, gather_rows, merge_rows, zeros_beside
 from structlin.kernels._hash import hash_normal, hash_sign, hash_ternary, hash_words
 from structlin.kernels._kronecker import kronecker_flops, kronecker_order, kronecker_rmatmul
 from structlin.kernels._monarch import monarch_flops, monarch_rmatmul
@@ -28,6 +28,7 @@ from structlin.kernels._sparse import slot_matmul, slot_rmatmul
 __all__ = [
     "block_matmul",
     "block_rmatmul",
+    "carry_beside",
     "circular_convolve",
     "convolve_flops",
     "fast_length",
@@ -43,6 +44,7 @@ __all__ = [
     "kronecker_flops",
     "kronecker_order",
     "kronecker_rmatmul",
+    "merge_rows",
     "monarch_flops",
     "monarch_rmatmul",
     "pack_bits",

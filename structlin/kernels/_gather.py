@@ -1,11 +1,11 @@
-"""Rows of a table, and where a scan over rows starts, on meshes of every kind."""
+"""Rows of a table, and what a scan over rows starts from, on meshes of every kind."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["gather_rows", "zeros_beside"]
+__all__ = ["carry_beside", "gather_rows", "merge_rows", "zeros_beside"]
 
 
 def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
@@ -20,8 +20,7 @@ def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
         plain indexing refuses to guess.
     """
     table = jnp.asarray(table)
-    mesh = jax.sharding.get_abstract_mesh()
-    if not mesh.empty and jax.sharding.AxisType.Explicit in mesh.axis_types:
+    if _explicit():
         spec = jax.typeof(jnp.asarray(rows)).sharding.spec
         kept = jax.sharding.PartitionSpec(*spec, *[None] * (table.ndim - 1))
         return table.at[rows].get(out_sharding=kept)
@@ -43,3 +42,40 @@ def zeros_beside(x: jax.Array, row: jax.Array, dtype: Any = None) -> jax.Array:
     dtype = row.dtype if dtype is None else dtype
     batch = jnp.zeros_like(x[..., 0], dtype=dtype)
     return batch.reshape(*batch.shape, *[1] * row.ndim) + jnp.zeros_like(row, dtype=dtype)
+
+
+def carry_beside(carry: Any, steps: jax.Array) -> Any:
+    """What a scan over ``steps`` may carry: ``carry`` where the steps are.
+
+    Args:
+        carry: Arrays ``(..., k)``.
+        steps: ``(time, ..., n)``.
+
+    Returns:
+        Under a mesh with explicit axes the leading axes of ``carry`` are sharded as a step's are,
+        since a scan's carry may not change its sharding, and plain zeros have none.
+    """
+    if not _explicit():
+        return carry
+    batch = jax.typeof(steps).sharding.spec[1:-1]
+
+    def place(x: jax.Array) -> jax.Array:
+        last = jax.typeof(x).sharding.spec[-1]
+        return jax.sharding.reshard(x, jax.sharding.PartitionSpec(*batch, last))
+
+    return jax.tree.map(place, carry)
+
+
+def merge_rows(x: jax.Array) -> jax.Array:
+    """The rows of ``x``, ``(..., k)``, along one axis, ``(rows, k)``, where that costs nothing.
+
+    The gradient of a product of such rows is one plain product. Under a mesh ``x`` stays as it is:
+    rows that are split over devices along another axis than the first would be gathered.
+    """
+    return x.reshape(-1, x.shape[-1]) if jax.sharding.get_abstract_mesh().empty else x
+
+
+def _explicit() -> bool:
+    """Whether there is a mesh with explicit axes."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and jax.sharding.AxisType.Explicit in mesh.axis_types

@@ -11,6 +11,7 @@ from structlin.linen._compact_cells import (
 )
 from structlin.linen._dense import Dense, DenseGeneral
 from structlin.linen._embed import Embed
+from structlin.linen._kernel_specs import kernel_specs
 from structlin.linen._named import (
     HMD,
     BlockDiagonal,
@@ -53,6 +54,7 @@ __all__ = [
     "Structured",
     "Toeplitz",
     "activations",
+    "kernel_specs",
     "register_serialization",
     "structured",
 ]

@@ -84,7 +84,7 @@ def _of_dense(module: nn.Dense, inputs: jax.Array) -> Found:
 def _of_dense_general(module: nn.DenseGeneral, inputs: jax.Array) -> Found:
     axes = (module.axis,) if isinstance(module.axis, int) else tuple(module.axis)
     if not module.batch_dims:
-        axes = [a % inputs.ndim for a in axes]
+        axes = sorted(a % inputs.ndim for a in axes)  # sorted as Flax does
         lead = [a for a in range(inputs.ndim) if a not in axes]
         size = int(np.prod([inputs.shape[a] for a in axes]))
         yield _join(module, "kernel"), *_gram(inputs.transpose(*lead, *axes).reshape(-1, size))

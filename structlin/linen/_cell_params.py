@@ -51,6 +51,8 @@ def side_params(
 ) -> dict[str, Any]:
     """The parameters of one side of a cell: fused over its gates, or by gate.
 
+    What is held decides, so that a structured cell also runs the dense kernels of Flax's.
+
     Args:
         module: The cell, with ``arithmetic``, ``input``, ``recurrent`` and Flax's fields.
         side: ``"i"`` or ``"h"``.
@@ -69,7 +71,9 @@ def side_params(
         name, spec = ("recurrent_kernel_init", module.recurrent)
     init, original = getattr(module, name), default(type(module), name)
     by_spec = spec is not None and inspect.unwrap(init) is original
-    fused = spec is not None or not by_gate or module.has_variable("params", side)
+    held_by_gate = any(module.has_variable("params", side + g) for g in names if g)
+    wanted = (spec is not None or not by_gate) and not held_by_gate
+    fused = wanted or module.has_variable("params", side)
     made = {}
     for group in [names] if fused else [(g,) for g in names]:
         inits = [biases[g] for g in group if g in biases]

@@ -153,7 +153,9 @@ class ProjectedLSTMCell(_PairCell):
 
     @nn.nowrap
     def arithmetic(self) -> functional.ProjectedLSTM:
-        return functional.ProjectedLSTM(self.gate_fn, self.activation_fn or _same)
+        has = {"peephole": self.peephole, "projection": self.projection is not None}
+        parts = tuple(name for name, there in has.items() if there)
+        return functional.ProjectedLSTM(self.gate_fn, self.activation_fn or _same, parts)
 
     def _extra(self, inputs: jax.Array) -> dict[str, Any]:
         del inputs

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from structlin import functional, specs
-from structlin.linen._param import default, has_matrix, kernel_param
+from structlin.linen._param import default, has_matrix, kernel_param, where
 
 __all__ = ["Dense", "DenseGeneral"]
 
@@ -48,7 +48,7 @@ class Dense(nn.Dense):
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        with functional.precise(self.precision):
+        with functional.precise(self.precision, "/".join(self.path)):
             return functional.dense(inputs, kernel, bias, dtype=self.dtype)
 
 
@@ -73,12 +73,14 @@ class DenseGeneral(nn.DenseGeneral):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """``inputs`` over ``axis`` times the kernel: the other axes, then ``features``."""
-        if self.spec is None and not has_matrix(self):
+        held = nn.meta.unbox(self.get_variable("params", "kernel"))
+        plain = self.spec is None and not has_matrix(self)
+        if plain or getattr(held, "ndim", 2) > 2:  # an array of Flax's own shape
             return super().__call__(inputs)
         _check_fields(self)
         if _tuple(self.batch_dims):
             raise ValueError(
-                f"{type(self).__name__} was given batch_dims={self.batch_dims}: a structured "
+                f"{where(self)} was given batch_dims={self.batch_dims}: a structured "
                 "kernel is one matrix for all of the batch. Use nn.vmap for one for each."
             )
         features = _tuple(self.features)
@@ -93,7 +95,7 @@ class DenseGeneral(nn.DenseGeneral):
         if self.use_bias:
             init = _flat(self.bias_init, features)
             bias = self.param("bias", init, features, self.param_dtype).reshape(-1)
-        with functional.precise(self.precision):
+        with functional.precise(self.precision, "/".join(self.path)):
             outputs = functional.dense(rows, kernel, bias, dtype=self.dtype)
         return outputs.reshape(*outputs.shape[:-1], *features)
 
@@ -102,7 +104,7 @@ def _check_fields(module: Dense | DenseGeneral) -> None:
     for name in ("dot_general", "dot_general_cls", "promote_dtype"):
         if getattr(module, name) is not default(nn.Dense, name):
             raise ValueError(
-                f"{type(module).__name__} was given {name}=, which a structured kernel cannot "
+                f"{where(module)} was given {name}=, which a structured kernel cannot "
                 "honour: its product is not one dot_general. Leave the field, or the spec, out."
             )
 

@@ -4,10 +4,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from structlin import functional, specs
-from structlin.linen._param import default, has_matrix, kernel_param
+from structlin.linen._param import default, has_matrix, kernel_param, where
 from structlin.matrices import Matrix
 
 __all__ = ["Embed"]
@@ -39,7 +38,7 @@ class Embed(nn.Embed):
             return
         if self.promote_dtype is not default(nn.Embed, "promote_dtype"):
             raise ValueError(
-                f"{type(self).__name__} was given promote_dtype=, which a structured embedding "
+                f"{where(self)} was given promote_dtype=, which a structured embedding "
                 "cannot honour: it is not one array. Leave the field, or the spec, out."
             )
         self.embedding: Any = kernel_param(
@@ -57,8 +56,6 @@ class Embed(nn.Embed):
         """The rows at ``inputs``, integers of any shape: ``(*inputs.shape, features)``."""
         if not isinstance(self.embedding, Matrix):
             return super().__call__(inputs)
-        if self.num_embeddings == 1:
-            inputs = jnp.zeros_like(inputs)
         return functional.embed(inputs, self.embedding, dtype=self.dtype)
 
     def attend(self, query: jax.Array) -> jax.Array:

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from structlin.functional import Kernel
+from structlin.linen._kernel_specs import noted
 from structlin.matrices import Matrix
 from structlin.specs import Spec
 
-__all__ = ["KernelParams", "default", "has_matrix", "joined", "kernel_param"]
+__all__ = ["KernelParams", "default", "has_matrix", "joined", "kernel_param", "where"]
 
 Init = Callable[..., Any]
 
@@ -48,18 +49,25 @@ def kernel_param(
         scale: What to multiply a structure that the spec draws by.
 
     Raises:
-        ValueError: The parameters hold a kernel of another shape.
+        ValueError: The parameters hold a kernel of another shape, or the spec makes none of this
+            one.
     """
+    path = "/".join((*module.path, name))
     if module.has_variable("params", name):
         kernel = nn.meta.unbox(module.get_variable("params", name))
-    elif spec is None:
+    elif spec is None or noted(path, spec, shape):
         kernel = module.param(name, init, shape, dtype)
     else:
-        kernel = module.param(name, _structured(spec, init, default_init, scale), shape, dtype)
+        try:
+            kernel = module.param(name, _structured(spec, init, default_init, scale), shape, dtype)
+        except ValueError as failure:
+            raise ValueError(
+                f"{path}, {shape[0]} x {shape[1]}, cannot be made by {spec!r}: {failure}"
+            ) from failure
     if kernel.shape != shape:
-        path = "/".join((*module.path, name))
+        held = repr(kernel) if isinstance(kernel, Matrix) else "an array"
         raise ValueError(
-            f"{path} holds {kernel!r} of shape {kernel.shape}; the layer needs {shape} for its "
+            f"{path} holds {held} of shape {kernel.shape}; the layer needs {shape} for its "
             "inputs and features."
         )
     return kernel
@@ -68,6 +76,11 @@ def kernel_param(
 def default(module: type[nn.Module], name: str) -> Any:
     """The default of a field of ``module``."""
     return next(f.default for f in dataclasses.fields(module) if f.name == name)
+
+
+def where(module: nn.Module) -> str:
+    """The path of ``module`` for a message; its class if it is the model itself."""
+    return "/".join(module.path) or type(module).__name__
 
 
 def has_matrix(module: nn.Module) -> bool:

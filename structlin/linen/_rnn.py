@@ -38,10 +38,15 @@ def arithmetic(cell: nn.Module) -> functional.Cell | None:
 class RNN(nn.RNN):
     """``nn.RNN`` that multiplies all inputs by their kernel before the scan.
 
-    Fields, results and parameters are those of ``nn.RNN``. The faster path is taken for the
+    Fields, results and parameters are those of ``nn.RNN``. ``seq_lengths`` beside ``return_carry``
+    may have any number of axes, where ``nn.RNN`` takes one. The faster path is taken for the
     recurrent cells of this library and of Flax but ``nn.ConvLSTMCell``, themselves and not their
     subclasses; every other cell, and parameters that vary with time (``variable_axes``,
     ``variable_carry``), are ``nn.RNN`` itself.
+
+    Raises:
+        KeyError: On a call, when the cell lacks a parameter.
+        ValueError: On a call, when a parameter of the cell has another shape.
     """
 
     def __call__(
@@ -80,7 +85,13 @@ class RNN(nn.RNN):
             key = jax.random.key(0) if init_key is None else init_key
             initial_carry = self.cell.initialize_carry(key, steps.shape[1:])
         ends = seq_lengths if return_carry else None
-        params = nn.meta.unbox(self.cell.variables["params"])
+        if ends is not None and not len(steps):
+            raise ValueError(
+                "With seq_lengths=, the carry is that after the last step of each sequence; given "
+                f"inputs of shape {inputs.shape}, which have no steps."
+            )
+        params = nn.meta.unbox(self.cell.variables.get("params", {}))
+        functional.check_params(cell, params, initial_carry, steps, "/".join(self.cell.path))
         carry, outputs = cell.sequence(
             cell.weights(params, split=True),
             initial_carry,

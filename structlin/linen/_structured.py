@@ -11,6 +11,7 @@ import jax
 from flax.linen.module import InterceptorContext
 
 from structlin import functional
+from structlin.linen._param import default, where
 from structlin.matrices import Matrix
 
 __all__ = ["Structured", "plain", "structured"]
@@ -97,21 +98,22 @@ def _has_matrix(held: Any) -> bool:
 
 def _dense(module: nn.Dense, kernel: Matrix, inputs: jax.Array) -> jax.Array:
     _check(module, kernel, (inputs.shape[-1], module.features))
-    with functional.precise(module.precision, _path(module)):
-        return functional.dense(inputs, kernel, _bias(module), dtype=module.dtype)
+    bias = _bias(module, (module.features,))
+    with functional.precise(module.precision, where(module)):
+        return functional.dense(inputs, kernel, bias, dtype=module.dtype)
 
 
 def _dense_general(module: nn.DenseGeneral, kernel: Matrix, inputs: jax.Array) -> jax.Array:
     if module.batch_dims:
-        raise ValueError(f"{_path(module)}: a kernel with batch_dims cannot be structured.")
+        raise ValueError(f"{where(module)}: a kernel with batch_dims cannot be structured.")
     features, axes = _tuple(module.features), _tuple(module.axis)
-    axes = tuple(a % inputs.ndim for a in axes)
+    axes = sorted(a % inputs.ndim for a in axes)  # sorted as Flax does
     rows = math.prod(inputs.shape[a] for a in axes)
     _check(module, kernel, (rows, math.prod(features)))
     lead = [a for a in range(inputs.ndim) if a not in axes]
     flat = inputs.transpose(*lead, *axes).reshape(*(inputs.shape[a] for a in lead), rows)
-    bias = _bias(module)
-    with functional.precise(module.precision, _path(module)):
+    bias = _bias(module, features)
+    with functional.precise(module.precision, where(module)):
         y = functional.dense(
             flat, kernel, bias if bias is None else bias.ravel(), dtype=module.dtype
         )
@@ -136,14 +138,7 @@ def _cell(arithmetic: Callable[[Any], functional.Cell]) -> Callable[..., Any]:
 
     def step(module: Any, held: Any, carry: Any, inputs: jax.Array) -> Any:
         cell = arithmetic(module)
-        hidden = cell.state(carry).shape[-1]
-        for side, rows in (("i", inputs.shape[-1]), ("h", hidden)):
-            fused = side in held
-            columns = hidden * (len(cell.gates) if fused else 1)
-            for name in [side] if fused else [side + gate for gate in cell.gates]:
-                kernel = held.get(name, {}).get("kernel")
-                if kernel is not None:  # what is missing, the cell names
-                    _check(module, kernel, (rows, columns), f"{name}/kernel")
+        functional.check_params(cell, held, carry, inputs, "/".join(module.path))
         return cell.step(cell.weights(held), carry, inputs, dtype=module.dtype)
 
     return step
@@ -157,32 +152,36 @@ _mgu = _cell(lambda m: functional.MGU(m.gate_fn, m.activation_fn, m.reset_gate))
 def _refuse(module: nn.Module, kernel: Matrix, *args: Any, **kwargs: Any) -> Any:
     del args, kwargs
     raise ValueError(
-        f"{_path(module)}/kernel holds {kernel!r}, and {type(module).__name__} has no product with "
-        "a structured matrix: form it first, by `compress(...).densify(params)`."
+        f"{where(module)}/kernel holds {kernel!r}, and {type(module).__name__} has no product with "
+        "a structured matrix: form it first, by `compress(...).densify(params, only=PATTERN)`."
     )
 
 
 def _check(module: nn.Module, matrix: Any, shape: tuple[int, int], name: str = "kernel") -> None:
-    for field in ("dot_general", "dot_general_cls"):
-        if getattr(module, field, None) is not None:
+    for field in ("dot_general", "dot_general_cls", "promote_dtype"):
+        if hasattr(module, field) and getattr(module, field) is not default(type(module), field):
             raise ValueError(
-                f"{_path(module)} has {field}=, which a structured matrix cannot honour: its "
+                f"{where(module)} has {field}=, which a structured matrix cannot honour: its "
                 "product is not one dot_general. Leave the field out, or the weight dense."
             )
     if tuple(matrix.shape) != shape:
         raise ValueError(
-            f"{_path(module)}/{name} holds {matrix!r} of shape {matrix.shape}; "
+            f"{where(module)}/{name} holds {functional.described(matrix)}; "
             f"{type(module).__name__} needs {shape} for its inputs and features. Of a weight of "
             "three axes or more, `outputs=` of `structlin.compress` says which are features."
         )
 
 
-def _path(module: nn.Module) -> str:
-    return "/".join(module.path) or type(module).__name__
-
-
-def _bias(module: Any) -> jax.Array | None:
-    return _held(module, "bias") if module.use_bias else None
+def _bias(module: Any, shape: tuple[int, ...]) -> jax.Array | None:
+    if not module.use_bias:
+        return None
+    bias = _held(module, "bias")
+    if getattr(bias, "shape", None) != shape:
+        found = "nothing" if bias is None else functional.described(bias)
+        raise ValueError(
+            f"{where(module)}/bias holds {found}; {type(module).__name__} needs {shape}."
+        )
+    return bias
 
 
 def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:

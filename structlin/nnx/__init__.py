@@ -1,5 +1,6 @@
 """Layers for Flax NNX: thin shells that own variables; the arithmetic is in `functional`."""
 
+from structlin.linen import register_serialization
 from structlin.nnx._bridge import ToNNX
 from structlin.nnx._compact_cells import (
     CoupledLSTMCell,
@@ -26,7 +27,14 @@ from structlin.nnx._named import (
 from structlin.nnx._params import params, with_params
 from structlin.nnx._recurrent import GRUCell, LSTMCell, SimpleCell
 from structlin.nnx._rnn import RNN
-from structlin.nnx._surgery import densify, kernels, pack, replace_kernel, with_kernels
+from structlin.nnx._surgery import (
+    densify,
+    kernel_specs,
+    kernels,
+    pack,
+    replace_kernel,
+    with_kernels,
+)
 from structlin.nnx._variables import Index
 
 __all__ = [
@@ -57,11 +65,15 @@ __all__ = [
     "Toeplitz",
     "densify",
     "from_nnx",
+    "kernel_specs",
     "kernels",
     "pack",
     "params",
+    "register_serialization",
     "replace_kernel",
     "to_nnx",
     "with_kernels",
     "with_params",
 ]
+
+register_serialization()

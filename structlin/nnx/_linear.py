@@ -1,6 +1,5 @@
 """NNX's linear layers and embedding on structured weights."""
 
-import math
 from typing import Any
 
 import jax
@@ -118,11 +117,11 @@ class LinearGeneral(nnx.LinearGeneral):
         if not is_structured(self.kernel):
             return super().__call__(inputs, out_sharding=out_sharding)
         self._check()
-        axes = [a % inputs.ndim for a in self.axis]
+        axes = sorted(a % inputs.ndim for a in self.axis)  # sorted as Flax does
         found = tuple(inputs.shape[a] for a in axes)
         if found != tuple(self.in_features):
             raise ValueError(
-                f"{type(self).__name__} multiplies axes {tuple(self.axis)} of size "
+                f"{type(self).__name__} multiplies axes {tuple(axes)} of size "
                 f"{tuple(self.in_features)}; given inputs of shape {inputs.shape}."
             )
         rest = [a for a in range(inputs.ndim) if a not in axes]
@@ -131,11 +130,6 @@ class LinearGeneral(nnx.LinearGeneral):
         with functional.precise(self.precision):
             outputs = functional.dense(rows, value(self.kernel), bias, dtype=self.dtype)
         return placed(outputs.reshape(*rows.shape[:-1], *self.out_features), out_sharding)
-
-    @property
-    def flat_shape(self) -> tuple[int, int]:
-        """The shape of the kernel as one matrix."""
-        return math.prod(self.in_features), math.prod(self.out_features)
 
 
 class Embed(nnx.Embed):
@@ -178,8 +172,7 @@ class Embed(nnx.Embed):
         if not is_structured(self.embedding):
             return super().__call__(inputs, out_sharding=out_sharding)
         check_fields(self, nnx.Embed)
-        ids = jnp.zeros_like(inputs) if self.num_embeddings == 1 else inputs  # as Flax has it
-        rows = functional.embed(ids, value(self.embedding), dtype=self.dtype)
+        rows = functional.embed(inputs, value(self.embedding), dtype=self.dtype)
         return placed(rows, out_sharding)
 
     def attend(self, query: jax.Array, out_sharding: Any = None) -> jax.Array:

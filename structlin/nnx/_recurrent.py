@@ -121,9 +121,10 @@ def _drawn(
 
 def _hold(cell: Any) -> None:
     """Makes structured layers of those whose kernel was drawn as a matrix."""
-    for dense in (cell.dense_i, cell.dense_h):
+    for dense, spec in ((cell.dense_i, cell.input), (cell.dense_h, cell.recurrent)):
         drawn = dense.kernel.get_value()
         if is_matrix(drawn):
             metadata = dense.kernel.get_metadata(exclude_required=True)
             put(dense, drawn, metadata=metadata)
+            dense.spec = spec
             check_fields(dense, nnx.Linear)

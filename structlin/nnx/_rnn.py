@@ -17,7 +17,10 @@ class RNN(nnx.RNN):
 
     Fields, results and state are those of ``nnx.RNN``. The faster path is taken for the cells of
     Flax and of this library themselves, not their subclasses, with layers of Flax or of this
-    library in them; every other cell runs as in ``nnx.RNN``. Its gradient is of reverse mode only.
+    library in them; every other cell runs as in ``nnx.RNN``.
+
+    Raises:
+        ValueError: On a call, when the inputs are not as wide as the cell was made for.
     """
 
     def __call__(
@@ -44,6 +47,12 @@ class RNN(nnx.RNN):
                 reverse=reverse,
                 keep_order=keep_order,
                 rngs=rngs,
+            )
+        wanted = self.cell.in_features  # pyright: ignore[reportAttributeAccessIssue]
+        if inputs.shape[-1] != wanted:
+            raise ValueError(
+                f"The {type(self.cell).__name__} of this RNN has in_features={wanted}; given "
+                f"inputs of shape {inputs.shape}."
             )
         time_major = self.time_major if time_major is None else time_major
         reverse = self.reverse if reverse is None else reverse

@@ -13,8 +13,17 @@ from structlin.functional import Kernel
 from structlin.matrices import Matrix, is_matrix
 from structlin.nnx._convert import HOLDERS, adopt, put, weight_name
 from structlin.nnx._variables import is_structured, value
+from structlin.specs import Spec
 
-__all__ = ["densify", "find_weights", "kernels", "pack", "replace_kernel", "with_kernels"]
+__all__ = [
+    "densify",
+    "find_weights",
+    "kernel_specs",
+    "kernels",
+    "pack",
+    "replace_kernel",
+    "with_kernels",
+]
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -110,6 +119,20 @@ def kernels(model: nnx.Module) -> dict[str, Kernel]:
         Path to array or matrix, ``(in, out)``.
     """
     return {weight.paths[0]: weight.kernel() for weight in find_weights(model)}
+
+
+def kernel_specs(model: nnx.Module) -> dict[str, tuple[Spec, tuple[int, int]]]:
+    """The weights of a model that a spec made when it was constructed.
+
+    Returns:
+        Path, as in `kernels`, to the spec and the shape ``(in, out)``.
+    """
+    found = {}
+    for weight in find_weights(model):
+        specs = [s for m in weight.modules if (s := getattr(m, "spec", None)) is not None]
+        if specs:
+            found[weight.paths[0]] = specs[0], weight.shape
+    return found
 
 
 def replace_kernel(model: nnx.Module, path: str, kernel: Kernel) -> None:

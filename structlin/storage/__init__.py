@@ -1,5 +1,6 @@
-"""Trees of arrays and structured matrices in one file."""
+"""Trees of arrays and structured matrices in one file, or described beside other formats."""
 
+from structlin.storage._describe import describe, rebuild, template
 from structlin.storage._errors import (
     DamagedFileError,
     ForeignFileError,
@@ -16,8 +17,11 @@ __all__ = [
     "NewerVersionError",
     "StorageError",
     "UnknownStructureError",
+    "describe",
     "load",
     "read_header",
     "read_metadata",
+    "rebuild",
     "save",
+    "template",
 ]

@@ -3,6 +3,7 @@
 from structlin.surgery._compress import Compressed, compress
 from structlin.surgery._convert import convert
 from structlin.surgery._importance import fisher
+from structlin.surgery._model_recipe import recipe
 from structlin.surgery._pack import densify, pack
 from structlin.surgery._plan import CANDIDATES, SIZES, Plan, plan
 from structlin.surgery._recipe import Recipe
@@ -22,4 +23,5 @@ __all__ = [
     "fisher",
     "pack",
     "plan",
+    "recipe",
 ]

@@ -2,10 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from structlin import specs
@@ -17,7 +17,7 @@ from structlin.surgery._errors import relative_error
 from structlin.surgery._model import is_nnx, weights_of, with_weights
 from structlin.surgery._paths import leaf_paths, regroup, replace
 from structlin.surgery._plan import Plan
-from structlin.surgery._recipe import Choice, Recipe, chosen, read_toml
+from structlin.surgery._recipe import Choice, Recipe, axes_of_outputs, chosen, read_toml
 from structlin.surgery._report import Report, Row
 from structlin.surgery._targets import Target, find_targets, identity, target_weights
 
@@ -40,18 +40,28 @@ class Compressed:
     targets: tuple[Target, ...] = dataclasses.field(repr=False, default=())
     model: Any = None
 
-    def densify(self, params: Any = None) -> Any:
+    def densify(self, params: Any = None, only: str = ".*") -> Any:
         """The parameters as the unmodified model has them: dense, in its shapes, gate by gate.
 
         Args:
             params: Parameters of the same form as ``self.params``, such as tuned or packed ones;
                 by default those. Not for NNX: `structlin.nnx.densify` takes a model.
+            only: Pattern of the paths to form, such as those of convolutions, which
+                `structlin.Structured` cannot run on a matrix; the others stay structured.
+
+        Raises:
+            ValueError: ``only`` matches no matrix.
         """
         if self.model is not None:
             raise ValueError("An NNX model is made dense by structlin.nnx.densify(model).")
         params = self.params if params is None else params
         leaves, removed, added = leaf_paths(params), [], {}
+        matrices = [p for p, leaf in leaves.items() if is_matrix(leaf)]
+        if matrices and not any(re.fullmatch(only, p) for p in matrices):
+            raise ValueError(f"only={only!r} matches no matrix; those are {matrices}.")
         for target in self.targets:
+            if not re.fullmatch(only, target.path):
+                continue
             dense = jnp.asarray(_formed(leaves[target.path]))
             added |= target.unfold(dense)
             removed.append(target.path)
@@ -64,7 +74,9 @@ class Compressed:
         params = replace(params, plain)
         gone = [p for p in removed if p not in plain]
         params = regroup(params, gone, {p: a for p, a in added.items() if p not in plain})
-        return jax.tree.map(_formed, params, is_leaf=is_matrix)
+        rest = {p: leaf for p, leaf in leaf_paths(params).items() if is_matrix(leaf)}
+        formed = {p: leaf.to_dense() for p, leaf in rest.items() if re.fullmatch(only, p)}
+        return replace(params, formed)
 
 
 def compress(
@@ -74,6 +86,7 @@ def compress(
     weights: Mapping[str, Any] | None = None,
     fuse: bool | None = None,
     outputs: Mapping[str, int] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Compressed:
     """A trained model with the weights that a recipe names fitted by structured matrices.
 
@@ -92,26 +105,29 @@ def compress(
             of their own.
         outputs: Pattern of paths -> how many of the last axes of a weight of three axes or more
             are outputs. By default as many as its bias has, and one if it has none.
+        progress: Called with a line before each weight is fitted.
 
     Returns:
         The new parameters, or the new model, and a report.
 
     Raises:
         TypeError: ``params`` or a value of the recipe is of a wrong type.
-        ValueError: A pattern matches no weight; a spec does not fit a weight that it is for; tied
-            weights are given different specs. Nothing is changed then.
+        ValueError: A pattern matches no weight, or one of another shape than the recipe needs; a
+            spec does not fit a weight that it is for; tied weights are given different specs.
+            Nothing is changed then.
     """
     recipe = as_recipe(recipe, fuse, outputs)
     given = weights if weights is not None else getattr(recipe, "weights", {})
     leaves, rest = weights_of(params)
-    targets = find_targets(leaves, fuse=recipe.fuse, outputs=recipe.outputs)
+    axes = axes_of_outputs(recipe, leaves)
+    targets = find_targets(leaves, fuse=recipe.fuse, outputs=axes)
     found = chosen(recipe, targets, list(leaves))
     choices = [(t, s) for t, s in found if not (s is None or isinstance(s, specs.Dense))]
     picked = [t for t, _ in choices]
     _check_weights(given, choices, targets, strict=weights is not None)
     _check_tied(found, targets, leaves)
     _check_sizes(choices, leaves)
-    fitted, rows = _fit_all(choices, leaves, given)
+    fitted, rows = _fit_all(choices, leaves, given, progress)
     report = Report(tuple(rows), rest(picked))
     if is_nnx(params):
         return Compressed(None, report, tuple(picked), with_weights(params, fitted))
@@ -136,7 +152,10 @@ def as_recipe(recipe: Any, fuse: bool | None, outputs: Mapping[str, int] | None)
 
 
 def _fit_all(
-    choices: Sequence[Choice], leaves: Mapping[str, Any], weights: Mapping[str, Any]
+    choices: Sequence[Choice],
+    leaves: Mapping[str, Any],
+    weights: Mapping[str, Any],
+    progress: Callable[[str], None] | None,
 ) -> tuple[dict[str, Matrix], list[Row]]:
     done: dict[tuple[int, ...], tuple[Matrix, Row]] = {}
     fitted, rows = {}, []
@@ -148,6 +167,8 @@ def _fit_all(
     for target, spec in choices:
         key = identity(target, leaves)
         if key not in done:
+            if progress is not None:
+                progress(f"{target.path} {target.shape[0]} x {target.shape[1]}")
             done[key] = _fit(target, spec, leaves, shares.get(key))
             rows.append(done[key][1])
         else:

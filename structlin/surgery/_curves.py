@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from structlin import specs
@@ -14,7 +15,8 @@ from structlin.matrices import Cost, Matrix
 from structlin.specs import Rows, Spec
 from structlin.surgery._errors import by_row, entry_shares, squared_error, wide_dtype
 from structlin.surgery._low_rank import LowRankCurve, known_cost
-from structlin.surgery._quick import approximation
+from structlin.surgery._quick import Starts, approximation
+from structlin.surgery._skeleton import skeleton
 from structlin.surgery._targets import anneals
 
 __all__ = ["Point", "curve", "stored"]
@@ -48,23 +50,46 @@ def curve(
         sizes: Compressions to try.
 
     Returns:
-        A point for each that can be made, in no order. Weights for which a structure has no fit of
-        its own are told to it as weights of rows, or not at all: the error counts them, and the fit
-        of the plan can only be better.
+        A point for each that can be made, in no order; quantised low-rank ones that a smaller point
+        beats are left out. Weights for which a structure has no fit of its own are told to it as
+        weights of rows, or not at all: the error counts them, and the fit of the plan can only be
+        better.
+
+    Raises:
+        ValueError: The weight is not finite.
     """
-    points = []
-    low_rank = LowRankCurve(dense, weights, sizes)
-    for candidate in candidates:
+    if not bool(jnp.isfinite(dense).all()):
+        m, n = dense.shape
+        raise ValueError(f"A weight of {m} x {n} holds NaN or infinity: it cannot be planned.")
+    points: list[Point] = []
+    low_rank, starts = LowRankCurve(dense, weights, sizes), {}
+
+    def size_of(spec: Spec) -> Cost:
+        return _cost(spec, tuple(dense.shape), dense.dtype)
+
+    def beaten(spec: Spec, least: float) -> bool:
+        size = size_of(spec).bytes
+        return any(p.cost.bytes <= size and p.error <= least for p in points)
+
+    for candidate in sorted(candidates, key=_turn):
         coded = candidate if isinstance(candidate, specs.Quantized) else None
-        inner = candidate if coded is None else coded.inner
-        if isinstance(inner, specs.LowRank) and inner.compression is not None:
-            for spec, error in low_rank.errors(coded):
-                size = _cost(spec, tuple(dense.shape), dense.dtype)
-                points.append(Point(spec, size, error))
+        if _low_rank(candidate):
+            for spec, error in low_rank.errors(coded, beaten):
+                points.append(Point(spec, size_of(spec), error))  # and beats those that follow
         else:
-            found = (_point(s, dense, weights) for s in _sized(candidate, dense, sizes))
+            found = (_point(s, dense, weights, starts) for s in _sized(candidate, dense, sizes))
             points += [p for p in found if p]
     return points
+
+
+def _low_rank(candidate: Spec) -> bool:
+    inner = candidate.inner if isinstance(candidate, specs.Quantized) else candidate
+    return isinstance(inner, specs.LowRank) and inner.compression is not None
+
+
+def _turn(candidate: Spec) -> int:
+    """When a candidate is tried: coded low-rank ones last, when others may beat them unseen."""
+    return candidate.bits if isinstance(candidate, specs.Quantized) and _low_rank(candidate) else 0
 
 
 def _scaled(spec: Any, compression: float) -> Any:
@@ -91,10 +116,10 @@ def _sized(candidate: Spec, dense: jax.Array, sizes: Sequence[float]) -> Iterato
                 yield sized
 
 
-def _point(spec: Spec, dense: jax.Array, weights: Any) -> Point | None:
+def _point(spec: Spec, dense: jax.Array, weights: Any, starts: Starts) -> Point | None:
     array = np.asarray(dense, wide_dtype(dense))
     with contextlib.suppress(ValueError):
-        quick = approximation(spec, array, entry_shares(weights))
+        quick = approximation(spec, array, entry_shares(weights), starts)
         if quick is not None:
             size, found = _cost(spec, tuple(dense.shape), dense.dtype), quick
         else:
@@ -108,7 +133,10 @@ def _point(spec: Spec, dense: jax.Array, weights: Any) -> Point | None:
 
 @functools.lru_cache(maxsize=4096)
 def _cost(spec: Spec, shape: tuple[int, int], dtype: Any) -> Cost:
-    found, (m, n) = known_cost(spec, shape, dtype) or spec.cost(shape, dtype), shape
+    (m, n), found = shape, known_cost(spec, shape, dtype)
+    if found is None:
+        made = skeleton(spec, shape, dtype)
+        found = made.pack().cost() if made is not None else spec.cost(shape, dtype)
     return Cost(found.params, found.bytes, found.flops, m * n, m * n * dtype.itemsize)
 
 

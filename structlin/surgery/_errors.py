@@ -24,9 +24,8 @@ def squared_error(dense: Any, fitted: Any, weights: Any) -> float:
         return _sum_of_squares(error)
     values = np.asarray(weights.values, np.float32)
     if isinstance(weights, Covariance):
-        return float(
-            np.einsum("ij,ij->", error.conj(), values @ error, dtype=double_dtype(error)).real
-        )
+        found = np.einsum("ij,ij->", error.conj(), values @ error, dtype=double_dtype(error)).real
+        return max(float(found), 0.0)  # rounding may go below, of inputs that span few dimensions
     shares = values[:, None] if isinstance(weights, Rows) else values
     return float(np.sum(shares * np.abs(error) ** 2, dtype=np.float64))
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -43,22 +43,40 @@ class LowRankCurve:
     def _side(self) -> tuple[np.ndarray, np.ndarray]:
         return _right_side(self._array, self._weights)
 
-    def errors(self, coded: specs.Quantized | None) -> Iterator[tuple[Spec, float]]:
-        """Specs of every rank with their squared errors; quantised as ``coded`` says, if given."""
-        if coded is None and not isinstance(self._weights, Fisher):
-            squares = self._side[0] if self._ranks else np.zeros(1)
-            tails = np.append(np.cumsum(squares[::-1])[::-1], 0.0)  # from the largest on
-            for rank in self._ranks:
-                yield specs.LowRank(rank=rank), float(tails[rank])
-            return
-        for rank in self._ranks:
-            kept = self._side[1][:, :rank].astype(self._array.dtype)
+    @functools.cached_property
+    def _factors(self) -> tuple[np.ndarray, np.ndarray]:
+        kept = self._side[1][:, : self._ranks[-1]].astype(self._array.dtype)
+        return _even(self._array @ kept, kept.conj().T)
+
+    @functools.cached_property
+    def _least(self) -> dict[int, float]:
+        """The least squared error of each rank; 0 where no decomposition tells it."""
+        if isinstance(self._weights, Fisher) or not self._ranks:
+            return dict.fromkeys(self._ranks, 0.0)
+        tails = np.append(np.cumsum(self._side[0][::-1])[::-1], 0.0)  # from the largest on
+        return {rank: float(tails[rank]) for rank in self._ranks}
+
+    def errors(
+        self, coded: specs.Quantized | None, beaten: Callable[[Spec, float], bool]
+    ) -> Iterator[tuple[Spec, float]]:
+        """Specs of every rank with their squared errors.
+
+        Args:
+            coded: How they are quantised, if they are.
+            beaten: Of a spec and an error below which it cannot come: whether it is of no use.
+        """
+        for rank in reversed(self._ranks):  # a large one of few bits beats many of more bits
             spec: Spec = specs.LowRank(rank=rank)
-            left, right = _even(self._array @ kept, kept.conj().T)
             if coded is not None:
                 spec = dataclasses.replace(coded, inner=spec)
-                left, right = (_rounded(coded, f, self._dtype) for f in (left, right))
-            yield spec, squared_error(self._array, left @ right, self._weights)
+            elif not isinstance(self._weights, Fisher):
+                yield spec, self._least[rank]
+                continue
+            if not beaten(spec, self._least[rank]):
+                left, right = self._factors[0][:, :rank], self._factors[1][:rank]
+                if coded is not None:
+                    left, right = (_rounded(coded, f, self._dtype) for f in (left, right))
+                yield spec, squared_error(self._array, left @ right, self._weights)
 
 
 def known_cost(spec: Any, shape: tuple[int, int], dtype: Any) -> Cost | None:

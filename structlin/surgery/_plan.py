@@ -33,8 +33,10 @@ CANDIDATES: tuple[Spec, ...] = (
     specs.Sparse(compression=2),
     specs.DopedKron(compression=2),
     specs.Monarch(compression=2),
-    *(specs.Quantized(specs.Dense(), bits) for bits in (8, 7, 6, 5, 4, 3, 2)),
+    *(specs.Quantized(specs.Dense(), bits) for bits in (8, 7)),
+    *(specs.Quantized(specs.Dense(), bits, "kmeans") for bits in (6, 5, 4, 3, 2)),
     specs.Quantized(specs.LowRank(compression=2), 8),
+    *(specs.Quantized(specs.LowRank(compression=2), bits, "kmeans") for bits in (6, 5, 4)),
 )
 """What `plan` chooses from if it is not told; a compression stands for every compression."""
 
@@ -147,7 +149,8 @@ def plan(
             weight counts alike. ``"magnitude"``: squared errors times the magnitude of the entry.
             Or path -> weights as `structlin.specs.Spec.fit` takes them, for every weight: from
             `structlin.fisher` (squared gradients, whose errors are changes of the loss) or
-            `structlin.activations` (inputs of layers; errors of outputs over the outputs).
+            `structlin.activations` (inputs of layers; errors of outputs over the outputs). The last
+            was the best guide on trained models (``docs/benchmarks.md``).
         include: Pattern of the paths of the weights to plan.
         fuse: As in `structlin.compress`.
         outputs: As in `structlin.compress`.

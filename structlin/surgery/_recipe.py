@@ -1,5 +1,6 @@
 """Recipes: which weights of a model become which structure."""
 
+import math
 import os
 import re
 import tomllib
@@ -11,7 +12,7 @@ from structlin.specs import Spec
 from structlin.surgery import _toml
 from structlin.surgery._targets import Target
 
-__all__ = ["Choice", "Recipe", "chosen", "read_toml", "written"]
+__all__ = ["Choice", "Recipe", "axes_of_outputs", "chosen", "read_toml", "written"]
 
 KEEP = "keep"
 """What stands in a file for ``None``, which TOML has not: leave the weight alone."""
@@ -29,6 +30,7 @@ class Recipe(Mapping[str, Spec | None]):
     Attributes:
         fuse: Whether the gates of a cell may be compressed as one kernel.
         outputs: Pattern of paths -> how many axes of a weight of three or more are outputs.
+        shapes: Pattern of paths -> the shape ``(m, n)`` that the weights must have as matrices.
 
     Raises:
         TypeError: A value is neither a spec nor ``None``.
@@ -41,6 +43,7 @@ class Recipe(Mapping[str, Spec | None]):
         *,
         fuse: bool = False,
         outputs: Mapping[str, int] | None = None,
+        shapes: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         for pattern, spec in specs.items():
             if not isinstance(spec, Spec | None):
@@ -57,6 +60,7 @@ class Recipe(Mapping[str, Spec | None]):
         self._specs = dict(specs)
         self.fuse = fuse
         self.outputs = dict(outputs or {})
+        self.shapes = {pattern: (m, n) for pattern, (m, n) in (shapes or {}).items()}
 
     def __getitem__(self, pattern: str) -> Spec | None:
         return self._specs[pattern]
@@ -71,7 +75,7 @@ class Recipe(Mapping[str, Spec | None]):
         if not isinstance(other, Recipe):
             return self._specs == other
         # The order decides which pattern is first.
-        mine, theirs = ((r.fuse, r.outputs, list(r.items())) for r in (self, other))
+        mine, theirs = ((r.fuse, r.outputs, r.shapes, list(r.items())) for r in (self, other))
         return mine == theirs
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
@@ -86,6 +90,7 @@ class Recipe(Mapping[str, Spec | None]):
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
         """This recipe as TOML; written to a file as well if there is a ``path``."""
         head = {"fuse": self.fuse, "outputs": self.outputs}
+        head |= {"shapes": self.shapes} if self.shapes else {}
         lines = [f"{name} = {_toml.to_value(value)}" for name, value in head.items()]
         lines += ["", "[recipe]"]
         for pattern, spec in self.items():
@@ -108,7 +113,8 @@ class Recipe(Mapping[str, Spec | None]):
             pattern: None if value == KEEP else _spec(pattern, value)
             for pattern, value in entries.items()
         }
-        return cls(specs, fuse=bool(table.get("fuse", False)), outputs=table.get("outputs"))
+        fuse, outputs, shapes = (table.get(name) for name in ("fuse", "outputs", "shapes"))
+        return cls(specs, fuse=bool(fuse), outputs=outputs, shapes=shapes)
 
 
 def chosen(recipe: Recipe, targets: Mapping[str, Target], paths: list[str]) -> list[Choice]:
@@ -120,7 +126,7 @@ def chosen(recipe: Recipe, targets: Mapping[str, Target], paths: list[str]) -> l
         paths: The paths of all leaves, for messages.
 
     Raises:
-        ValueError: A key matches no weight.
+        ValueError: A key matches no weight, or a weight has not the shape that the recipe needs.
     """
     found: list[Choice] = []
     hit, taken = set(), set()
@@ -136,7 +142,31 @@ def chosen(recipe: Recipe, targets: Mapping[str, Target], paths: list[str]) -> l
     for pattern in recipe:
         if pattern not in hit and not any(recipe.matches(pattern, t) for t in targets):
             raise ValueError(_nothing(recipe, pattern, targets, paths))
+    for target, _ in found:
+        needed = _shape(recipe, target.path)
+        if needed not in (None, target.shape):
+            given = f"{target.shape[0]} x {target.shape[1]}"
+            given += f", {target.full} as stored," if len(target.full) > 2 else ""
+            raise ValueError(
+                f"{target.path} is {given} where the recipe needs {needed[0]} x {needed[1]}: give "
+                "parameters of a model of the same size."
+            )
     return found
+
+
+def axes_of_outputs(recipe: Recipe, leaves: Mapping[str, Any]) -> dict[str, int]:
+    """Pattern of paths -> how many axes are outputs: what a recipe says, and what follows."""
+    found = dict(recipe.outputs)
+    for path, leaf in leaves.items():
+        shape, needed = getattr(leaf, "shape", ()), _shape(recipe, path)
+        for count in range(1, len(shape) if needed and len(shape) > 2 else 0):
+            if (math.prod(shape[:-count]), math.prod(shape[-count:])) == needed:
+                found.setdefault(re.escape(path), count)
+    return found
+
+
+def _shape(recipe: Recipe, path: str) -> tuple[int, int] | None:
+    return next((s for p, s in recipe.shapes.items() if recipe.matches(p, path)), None)
 
 
 def _nothing(recipe: Recipe, pattern: str, targets: Mapping[str, Target], paths: list[str]) -> str:
@@ -146,6 +176,12 @@ def _nothing(recipe: Recipe, pattern: str, targets: Mapping[str, Target], paths:
         return (
             f"{pattern!r} in the recipe matches only {others}, which are not floating-point "
             f"weights of two axes or more. Those are:\n{have}"
+        )
+    if pattern in recipe.shapes:
+        m, n = recipe.shapes[pattern]
+        return (
+            f"The recipe makes {recipe[pattern]!r} of a weight {m} x {n} at {pattern!r}, and the "
+            f"parameters have none there. Their weights are:\n{have}"
         )
     return (
         f"{pattern!r} in the recipe matches no parameter: a pattern must match a whole path. The "

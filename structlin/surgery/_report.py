@@ -143,13 +143,18 @@ class Report:
             ImportError: ``rich`` is not installed.
         """
         try:
+            from rich import box
             from rich.table import Table
             from rich.text import Text
         except ImportError:
             raise ImportError("A rich table needs `pip install structlin[cli]`.") from None
-        table = Table(title=f"{self.total.compression:.2f}x smaller")
-        for i, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="left" if i < WORDS else "right")
+        title = f"{self.total.compression:.2f}x smaller"
+        table = Table(title=title, box=box.SIMPLE, padding=0, pad_edge=False, show_edge=False)
+        for heading in HEADINGS:
+            # Where a line is too long, words fold and figures stay whole.
+            figures = heading not in ("path", "spec")
+            justify = "right" if heading in HEADINGS[WORDS:] else "left"
+            table.add_column(heading, justify=justify, no_wrap=figures, overflow="fold")
         for i, line in enumerate(self.lines()):
             if i == len(self.rows):
                 table.add_section()

@@ -121,9 +121,10 @@ def identity(target: Target, leaves: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def untouched(leaves: Mapping[str, Any], targets: Iterable[Target]) -> Cost:
-    """The cost of the leaves that no target is made of, tied ones counted once."""
+    """The cost of the arrays that no target is made of, tied ones counted once."""
     used = {id(leaves[p]) for t in targets for p in t.parts}
-    return cost(list({id(x): x for x in leaves.values() if id(x) not in used}.values()))
+    arrays = {id(x): x for x in leaves.values() if is_matrix(x) or hasattr(x, "dtype")}
+    return cost([x for key, x in arrays.items() if key not in used])
 
 
 def anneals(spec: Any) -> bool:
@@ -158,7 +159,7 @@ def _flat(
     if len(shape) == 2:
         return shape
     said = [count for pattern, count in outputs.items() if re.fullmatch(pattern, path)]
-    bias = leaves.get(path.rpartition("/")[0] + "/bias")
+    bias = leaves.get(path.removesuffix(path.rpartition("/")[2]) + "bias")
     count = said[0] if said else getattr(bias, "ndim", 1)
     if not 0 < count < len(shape):
         raise ValueError(

@@ -100,7 +100,7 @@ def sparsify(
         leaves = {_path(p): x for p, x in jax.tree_util.tree_leaves_with_path(params)}
         _check(densities, list(leaves))
         masks = {
-            path: jnp.ones(x.shape, bool) for path, x in leaves.items() if _match(densities, path)
+            path: jnp.ones_like(x, bool) for path, x in leaves.items() if _match(densities, path)
         }
         return SparsifyState(jnp.zeros((), jnp.int32), masks, inner.init(params))
 

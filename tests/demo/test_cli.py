@@ -8,37 +8,16 @@ import sys
 
 import jax.numpy as jnp
 import pytest
+from command import one_line
 
 import structlin as sl
-from structlin import cli, demo
-
-
-def run(monkeypatch, capsys, *args):
-    """The exit status, standard output and standard error of ``structlin ARGS``."""
-    monkeypatch.setattr(sys, "argv", ["structlin", *map(str, args)])
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main()
-    out, err = capsys.readouterr()
-    return exit_info.value.code or 0, out, err
-
-
-@pytest.fixture
-def cmd(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    return lambda *args: run(monkeypatch, capsys, *args)
-
-
-def one_line(err):
-    assert err.startswith("structlin: ")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    return err
+from structlin import demo
 
 
 def test_help_and_version(cmd):
     status, out, _ = cmd("--version")
     assert (status, out.strip()) == (0, sl.__version__)
-    for args in (("--help",), ("demo", "--help"), ("inspect", "--help")):
+    for args in (("--help",), ("compress", "--help"), ("demo", "--help"), ("inspect", "--help")):
         status, out, _ = cmd(*args)
         assert status == 0
         assert "Usage" in out

@@ -89,6 +89,15 @@ def test_structured_kernels_equal_their_dense_forms(cell):
             close(one, expected, 1e-4)
 
 
+def test_parts_that_the_cell_has_not_are_not_used():
+    """A cell without peepholes on parameters with some, in both scans."""
+    variables = jitter(nn.RNN(CELLS["projected"]).init(KEY, X))
+    plain = CELLS["projection only"]
+    ours, theirs = (rnn(plain).apply(variables, X) for rnn in (sl.RNN, nn.RNN))
+    assert_allclose(ours, theirs, atol=1e-5)
+    assert abs(ours - sl.RNN(CELLS["projected"]).apply(variables, X)).max() > 1e-3
+
+
 def test_sizes():
     """What each saves beside an LSTM of the same width."""
 

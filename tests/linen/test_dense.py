@@ -54,6 +54,8 @@ def test_fields_are_flax_fields_in_order():
     for cls in (sl.Dense, *NAMED):
         ours = [n for n in cls.__dataclass_fields__ if n in names]
         assert ours == names, cls.__name__
+        for name, field in nn.Dense.__dataclass_fields__.items():
+            assert cls.__dataclass_fields__[name].default is field.default, (cls.__name__, name)
 
 
 def test_named_layers_have_the_fields_of_their_specs():

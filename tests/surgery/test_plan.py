@@ -15,7 +15,8 @@ from structlin.surgery._allocate import allocate, lower_hull
 from structlin.surgery._curves import curve
 from structlin.surgery._errors import relative_error, squared_error
 from structlin.surgery._low_rank import known_cost
-from structlin.surgery._quick import approximation
+from structlin.surgery._quick import SHORT, approximation
+from structlin.surgery._skeleton import skeleton
 
 QUICK = (specs.LowRank(compression=2), specs.Sparse(compression=2), specs.Kron(compression=2))
 
@@ -133,6 +134,46 @@ def test_low_rank_errors_come_from_one_decomposition(kind):
 )
 def test_known_costs_are_those_of_the_specs(spec):
     assert known_cost(spec, (12, 7), jnp.dtype("float32")) == spec.cost((12, 7))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(specs.Kron(compression=2), specs.Sparse(compression=2), specs.DopedKron(compression=2)),
+        *(specs.HMD(compression=2, rank_blocks=2), specs.Monarch(compression=2)),
+        specs.Sparse(compression=2, block=(2, 1)),
+    ],
+    ids=repr,
+)
+def test_costs_without_a_draw_are_those_of_the_specs(spec):
+    sized = spec.sized((12, 8))
+    made = skeleton(sized, (12, 8), jnp.dtype("float32"))
+    assert made.pack().cost() == sized.cost((12, 8))
+
+
+def test_leading_vectors_of_a_large_matrix_come_near_by_powers(rng):
+    product = np.kron(rng.normal(size=(10, 20)), rng.normal(size=(16, 10)))
+    dense, starts = rng.normal(size=(160, 200)) + 0.5 * product, {}
+    for near in (dense, dense + 0.1 * rng.normal(size=dense.shape)):  # from where the first ended
+        for shapes in (((10, 20), (16, 10)), ((16, 10), (10, 20))):
+            (a, b), (c, d) = shapes
+            mixed = near.reshape(a, c, b, d).transpose(0, 2, 1, 3).reshape(a * b, c * d)
+            assert min(mixed.shape) > SHORT
+            best = np.linalg.svd(mixed, compute_uv=False)
+            found = approximation(specs.Kron(shapes=shapes), near, None, starts)
+            assert np.sum((near - found) ** 2) == pytest.approx(np.sum(best[1:] ** 2), rel=3e-3)
+    assert len(starts) == 2
+
+
+def test_what_is_beaten_unseen_is_not_on_the_frontier():
+    dense, coded = normal(5, 40, 60), specs.Quantized(specs.LowRank(compression=2), 4)
+    plain = [specs.Quantized(specs.Dense(), 3, "kmeans"), specs.Quantized(specs.Dense(), 8)]
+    both, alone = (curve(dense, None, c, (1.2, 9.0)) for c in ([coded, *plain], [coded]))
+    tried = {p.spec for p in both}
+    missing = [p for p in alone if p.spec not in tried]
+    assert 0 < len(missing) < len(alone)
+    for point in missing:
+        assert any(p.cost.bytes <= point.cost.bytes and p.error <= point.error for p in both)
 
 
 def test_weights_without_a_fit_of_their_own_are_counted():
@@ -256,6 +297,11 @@ def test_nnx_models_are_planned():
 def test_what_cannot_be_planned_says_why(options, words):
     with pytest.raises(ValueError, match=words):
         sl.plan(params(), candidates=[specs.Sparse(compression=2)], **options)
+
+
+def test_a_weight_that_is_not_finite_says_so():
+    with pytest.raises(ValueError, match="3 x 2 holds NaN"):
+        sl.plan({"a": {"kernel": jnp.full((3, 2), jnp.nan)}}, compression=2)
 
 
 class Words(nn.Module):

@@ -27,26 +27,30 @@ def model():
     def test(p):
         return models.bits_a_character(module, tokens, 2560, p)
 
-    return models.Trained("small", module, params, cells, "bits_per_character", test)
+    def loss(p, batch):
+        return models.bits(module, p, batch)
+
+    batches = models.other_characters(tokens)[:2]
+    return models.Trained("small", module, params, cells, "bits_per_character", test, loss, batches)
 
 
 def test_every_recurrent_kernel_is_fitted_and_nothing_else(model):
-    params, size = post_training.refit(model, post_training.by_spec(specs.LowRank(rank=2)))
+    params, cost, _ = post_training.refit(model, post_training.by_spec(specs.LowRank(rank=2)))
     changed = jax.tree.map(lambda a, b: bool((a != b).any()), model.params, params)
     for path, found in jax.tree_util.tree_leaves_with_path(changed):
         names = [key.key for key in path]
         assert found == (names[0] in ("cell_0", "cell_1") and names[-1] == "kernel"), names
     stored = 4 * 2 * (8 + 32) * 4  # four kernels of rank two, in bytes
-    assert size["bytes"] == stored
-    assert size["compression"] == pytest.approx(4 * 8 * 32 * 4 / stored, abs=1e-3)
+    assert cost.bytes == stored
+    assert cost.compression == pytest.approx(4 * 8 * 32 * 4 / stored, abs=1e-3)
     for cell in ("cell_0", "cell_1"):
         fused = post_training.kernels(params[cell], "lstm")
         assert all(np.linalg.matrix_rank(k, tol=1e-5) == 2 for k in fused.values())
 
 
 def test_the_whole_rank_changes_nothing(model):
-    params, size = post_training.refit(model, post_training.by_spec(specs.LowRank(rank=8)))
-    assert size["relative_error"] < 1e-5
+    params, *_ = post_training.refit(model, post_training.by_spec(specs.LowRank(rank=8)))
+    assert post_training.error_of(model, params) < 1e-5
     mine, theirs = (models.evaluate(model, p) for p in (params, model.params))
     assert mine["bits_per_character"] == pytest.approx(theirs["bits_per_character"], abs=1e-4)
 
@@ -65,5 +69,19 @@ def test_uniform_characters_cost_their_entropy(model):
     params = jax.tree.map(jnp.zeros_like, model.params)
     bits = models.evaluate(model, params)["bits_per_character"]
     assert bits == pytest.approx(np.log2(7), abs=1e-5)
-    structure = post_training.measure(model, "LowRank", None, lambda m: (m.params, {}))
-    assert set(structure) == {"model", "name", "spec", "figures", "seconds"}
+
+
+@pytest.mark.parametrize("name", ["Plan of LowRank, uniform", "Plan of LowRank, activations"])
+def test_a_plan_keeps_to_the_bytes_of_its_compression(model, name):
+    row = post_training.measure(model, name, lambda m: post_training.planned(m, name, 2))
+    assert row["bytes"] <= 4 * 8 * 32 * 4 / 2
+    assert set(row["spec"]) == {f"cell_{i}/{side}/kernel" for i in "01" for side in "ih"}
+    assert 0 < row["relative_error"] < 1
+    assert set(row["figures"]) == {"bits_per_character"}
+
+
+def test_what_is_too_small_says_so(model):
+    row = post_training.measure(
+        model, "tiny", lambda m: post_training.planned(m, "Plan, uniform", 1e6)
+    )
+    assert "least" in row["refused"]

@@ -1,0 +1,77 @@
+"""Draws the result files that are better seen than read.
+
+    python benchmarks/plots.py       # writes docs/post_training.svg
+
+Made of text, so that it may be kept with the sources.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+LABELS = {"word_accuracy": "words right", "bits_per_character": "bits a character"}
+MOST_BITS = 9.0
+"""Where the axis of bits ends: all characters alike are 6 to 7."""
+
+mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "structlin", "font.size": 9})
+
+
+def series(rows: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Family -> (bytes, figure) of its members, by size; several sizes of a name are a family."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if "figures" in row:
+            family, _, size = row["name"].rpartition(", ")
+            family = family if size.endswith("x") else row["name"]
+            figure = next(iter(row["figures"].values()))
+            found.setdefault(family, []).append((row["bytes"], figure))
+    return {family: sorted(points) for family, points in found.items()}
+
+
+def post_training(result: dict[str, Any]) -> plt.Figure:
+    """A panel for each model: what it does over the bytes of its recurrent kernels."""
+    models = list(dict.fromkeys(row["model"] for row in result["rows"]))
+    shades = mpl.colormaps["Dark2"]
+    figure, panels = plt.subplots(1, len(models), figsize=(4.2 * len(models), 4.4), squeeze=False)
+    for model, axes in zip(models, panels[0], strict=True):
+        rows = [row for row in result["rows"] if row["model"] == model]
+        metric = next(iter(rows[0]["figures"]))
+        found = series(rows)
+        plans = [family for family in found if family.startswith("Plan")]
+        others = [family for family in found if family not in plans]
+        for family, points in found.items():
+            plan = family in plans
+            axes.plot(
+                [b / 1024 for b, _ in points],
+                [y for _, y in points],
+                marker="o" if plan else "." if len(points) > 1 else "x",
+                linewidth=2 if plan else 0.8,
+                color=f"C{plans.index(family)}" if plan else shades(others.index(family)),
+                label=family,
+            )
+        axes.set(title=model, xlabel="KiB of recurrent kernels", ylabel=LABELS[metric])
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.minorticks_off()
+        if metric == "bits_per_character":
+            axes.set_ylim(top=MOST_BITS)
+        axes.grid(alpha=0.3)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=5, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.16, 1, 1))
+    return figure
+
+
+def main() -> None:
+    """Draws every picture."""
+    result = json.loads((RESULTS / "post_training.json").read_text("utf-8"))
+    post_training(result).savefig(ROOT / "docs" / "post_training.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
