@@ -54,12 +54,11 @@ class Model(nn.Module):
     @nn.compact
     def __call__(self, ids: jax.Array) -> jax.Array:
         """``(batch, steps)`` -> ``(batch, steps, WORDS)``."""
-        embed = sl.Embed(WORDS, FEATURES, spec=self.embedding, name="embedding")
+        embed = sl.Embed(WORDS, FEATURES, spec=self.embedding, name="embed")
         cell = sl.LSTMCell(FEATURES, input=self.input, recurrent=self.recurrent, name="cell")
         states = sl.RNN(cell)(embed(ids))
-        if self.head is None:
-            return embed.attend(states)
-        return sl.Dense(WORDS, spec=self.head, name="head")(states)
+        attend = embed.attend if self.head is None else sl.Dense(WORDS, spec=self.head, name="head")
+        return attend(states)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +87,7 @@ def cases() -> Iterator[Case]:
             yield Case(table, name, model, mesh=(8, 1), set_mesh=set_mesh)
 
     rows, columns = P("model"), P(None, "model")
-    left = {"embedding/embedding/left": rows}
+    left = {"embed/embedding/left": rows}
     head = {"head/kernel/right": columns, "head/bias": rows}
     wide = Kron(shapes=((100, 16), (100, 16)))
     groups = BlockLowRank(groups=(2000, 8000), ranks=(64, 16))
@@ -96,9 +95,9 @@ def cases() -> Iterator[Case]:
         ("`LowRank`, on every device", low, {}),
         ("`LowRank`, tied", low, left),
         ("`LowRank`, a head of its own", low, left | head),
-        (f"`Kron(shapes={wide.shapes})`, tied", wide, {"embedding/embedding/factors/0": rows}),
-        ("dense, tied", None, {"embedding/embedding": rows}),
-        ("`BlockLowRank`, two groups, tied", groups, {"embedding/embedding/lefts/.": rows}),
+        (f"`Kron(shapes={wide.shapes})`, tied", wide, {"embed/embedding/factors/0": rows}),
+        ("dense, tied", None, {"embed/embedding": rows}),
+        ("`BlockLowRank`, two groups, tied", groups, {"embed/embedding/lefts/.": rows}),
     )
     for name, table, split in vocabulary:
         own = low if "head/bias" in split else None
@@ -154,17 +153,17 @@ def collectives(text: str) -> Iterator[tuple[str, int, bool]]:
 def measure(case: Case) -> dict[str, Any]:
     """The row of one case."""
     program, parameters = compiled(case)
+    memory: Any = program.memory_analysis()
     found: dict[bool, dict[str, dict[str, int]]] = {False: {}, True: {}}
     for kind, numbers, looped in collectives(program.as_text() or ""):
         entry = found[looped].setdefault(kind, {"count": 0, "numbers": 0})
         entry["count"] += 1
         entry["numbers"] += numbers
     print(f"{case.table}, {case.name}: {found[False]}, in loops {found[True]}", file=sys.stderr)
-    memory: Any = program.memory_analysis()
     return {
         "table": case.table,
         "model": case.name,
-        "mesh": dict(zip(("data", "model"), case.mesh, strict=True)),
+        "mesh": {"data": case.mesh[0], "model": case.mesh[1]},
         "split": {path: list(spec) for path, spec in case.split.items()},
         "set_mesh": case.set_mesh,
         "parameters": parameters,

@@ -33,9 +33,11 @@ class Structured(nn.Module):
         inner: The model.
 
     Raises:
+        KeyError: On a call, when a cell lacks a parameter.
         ValueError: On a call, when a matrix has not the shape that its layer needs, or stands where
-            no product can use it, as in a convolution: `structlin.surgery.Compressed.densify` forms
-            those.
+            no product can use it, as in a convolution: `structlin.surgery.Compressed.densify` with
+            ``only=`` forms those, and those of modules with parameters of their own, which Flax
+            refuses.
     """
 
     inner: nn.Module

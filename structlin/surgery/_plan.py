@@ -169,7 +169,7 @@ def plan(
     leaves, rest = weights_of(params)
     targets = find_targets(leaves, fuse=fuse, outputs=outputs)
     pick = Recipe({include: specs.Dense()}, fuse=fuse, outputs=outputs)
-    picked = [t for t, _ in chosen(pick, targets, list(leaves))]
+    picked = [t for t, _ in chosen(pick, targets, list(leaves), "include=")]
     weights = _importance(importance, picked, leaves)
     first = {identity(t, leaves): t for t in reversed(picked)}  # of each group of tied ones
     unique = [t for t in picked if first[identity(t, leaves)] is t]

@@ -117,13 +117,16 @@ class Recipe(Mapping[str, Spec | None]):
         return cls(specs, fuse=bool(fuse), outputs=outputs, shapes=shapes)
 
 
-def chosen(recipe: Recipe, targets: Mapping[str, Target], paths: list[str]) -> list[Choice]:
+def chosen(
+    recipe: Recipe, targets: Mapping[str, Target], paths: list[str], name: str = "the recipe"
+) -> list[Choice]:
     """The weights that a recipe names, and what each becomes.
 
     Args:
         recipe: The recipe.
         targets: Every weight that can be structured, fused ones before their parts.
         paths: The paths of all leaves, for messages.
+        name: What to call the recipe in messages.
 
     Raises:
         ValueError: A key matches no weight, or a weight has not the shape that the recipe needs.
@@ -141,7 +144,7 @@ def chosen(recipe: Recipe, targets: Mapping[str, Target], paths: list[str]) -> l
         found.append((target, recipe[pattern]))
     for pattern in recipe:
         if pattern not in hit and not any(recipe.matches(pattern, t) for t in targets):
-            raise ValueError(_nothing(recipe, pattern, targets, paths))
+            raise ValueError(_nothing(recipe, pattern, targets, paths, name))
     for target, _ in found:
         needed = _shape(recipe, target.path)
         if needed not in (None, target.shape):
@@ -169,12 +172,14 @@ def _shape(recipe: Recipe, path: str) -> tuple[int, int] | None:
     return next((s for p, s in recipe.shapes.items() if recipe.matches(p, path)), None)
 
 
-def _nothing(recipe: Recipe, pattern: str, targets: Mapping[str, Target], paths: list[str]) -> str:
+def _nothing(
+    recipe: Recipe, pattern: str, targets: Mapping[str, Target], paths: list[str], name: str
+) -> str:
     others = [p for p in paths if recipe.matches(pattern, p)]
     have = "\n".join(f"  {p} {t.shape[0]} x {t.shape[1]}" for p, t in targets.items())
     if others:
         return (
-            f"{pattern!r} in the recipe matches only {others}, which are not floating-point "
+            f"{pattern!r} in {name} matches only {others}, which are not floating-point "
             f"weights of two axes or more. Those are:\n{have}"
         )
     if pattern in recipe.shapes:
@@ -184,7 +189,7 @@ def _nothing(recipe: Recipe, pattern: str, targets: Mapping[str, Target], paths:
             f"parameters have none there. Their weights are:\n{have}"
         )
     return (
-        f"{pattern!r} in the recipe matches no parameter: a pattern must match a whole path. The "
+        f"{pattern!r} in {name} matches no parameter: a pattern must match a whole path. The "
         f"weights are:\n{have}"
     )
 
