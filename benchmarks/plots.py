@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -33,7 +34,7 @@ def series(rows: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     return {family: sorted(points) for family, points in found.items()}
 
 
-def post_training(result: dict[str, Any]) -> plt.Figure:
+def post_training(result: dict[str, Any]) -> Figure:
     """A panel for each model: what it does over the bytes of its recurrent kernels."""
     models = list(dict.fromkeys(row["model"] for row in result["rows"]))
     shades = mpl.colormaps["Dark2"]
