@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from structlin.functional._cell_params import read
+from structlin.functional._cell_params import Gated, read
 from structlin.functional._dense import Kernel, dense, promote, side_by_side
 from structlin.kernels import carry_beside, merge_rows
 from structlin.matrices import Dense, Matrix
@@ -44,7 +44,7 @@ class CellWeights(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell(abc.ABC):
+class Cell(Gated):
     """A recurrent cell without its weights: hashable, equal if its settings are.
 
     Attributes:
@@ -54,9 +54,6 @@ class Cell(abc.ABC):
         recurrent: Whether there is a recurrent kernel.
     """
 
-    gates: ClassVar[tuple[str, ...]]
-    input_biases: ClassVar[tuple[str, ...]] = ()
-    recurrent_biases: ClassVar[tuple[str, ...]] = ()
     recurrent: ClassVar[bool] = True
 
     @abc.abstractmethod
@@ -159,13 +156,6 @@ class Cell(abc.ABC):
         carry: Any,
         inputs: jax.Array,
     ) -> dict[str, tuple[int, ...]]:
-        """The shape that each parameter needs, by path, both sides fused.
-
-        Args:
-            params: The parameters; what is optional counts if they have it.
-            carry: Of arrays ``(..., h)``.
-            inputs: ``(..., in)``.
-        """
         h = jax.tree.leaves(carry)[0].shape[-1]
         found = {"i/kernel": (inputs.shape[-1], len(self.gates) * h)}
         if self.recurrent:

@@ -1,19 +1,43 @@
 """How a recurrent cell reads its parameters, and what it says of those that do not fit."""
 
+import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import jax
 
 from structlin.matrices import Matrix
 
-if TYPE_CHECKING:
-    from structlin.functional._cell import Cell
-
-__all__ = ["check_params", "described", "read"]
+__all__ = ["Gated", "check_params", "described", "read"]
 
 
-def read(cell: "Cell", params: Mapping[str, Any], side: str, name: str) -> list[Any]:
+class Gated(abc.ABC):
+    """What a cell says of its parameters.
+
+    Attributes:
+        gates: The gates, in the order of their columns.
+        input_biases: The gates with a bias on the side of the inputs.
+        recurrent_biases: The gates with a bias on the side of the hidden state.
+    """
+
+    gates: ClassVar[tuple[str, ...]]
+    input_biases: ClassVar[tuple[str, ...]] = ()
+    recurrent_biases: ClassVar[tuple[str, ...]] = ()
+
+    @abc.abstractmethod
+    def shapes(
+        self, params: Mapping[str, Any], carry: Any, inputs: jax.Array
+    ) -> dict[str, tuple[int, ...]]:
+        """The shape that each parameter needs, by path, both sides fused.
+
+        Args:
+            params: The parameters; what is optional counts if they have it.
+            carry: Of arrays ``(..., h)``.
+            inputs: ``(..., in)``.
+        """
+
+
+def read(cell: Gated, params: Mapping[str, Any], side: str, name: str) -> list[Any]:
     """The kernels or the biases of one side of a cell: a fused one, or that of each gate.
 
     Args:
@@ -29,7 +53,7 @@ def read(cell: "Cell", params: Mapping[str, Any], side: str, name: str) -> list[
 
 
 def check_params(
-    cell: "Cell", params: Mapping[str, Any], carry: Any, inputs: Any, owner: str = ""
+    cell: Gated, params: Mapping[str, Any], carry: Any, inputs: Any, owner: str = ""
 ) -> None:
     """Raises unless the parameters of a cell fit its carry and inputs.
 
@@ -59,7 +83,7 @@ def check_params(
                 )
 
 
-def _paths(cell: "Cell", params: Mapping[str, Any], side: str, name: str) -> list[str]:
+def _paths(cell: Gated, params: Mapping[str, Any], side: str, name: str) -> list[str]:
     gates = cell.gates
     if name == "bias":
         gates = cell.input_biases if side == "i" else cell.recurrent_biases
@@ -68,7 +92,7 @@ def _paths(cell: "Cell", params: Mapping[str, Any], side: str, name: str) -> lis
     return [f"{side + gate}/{name}" for gate in names]
 
 
-def _at(cell: "Cell", params: Mapping[str, Any], path: str, owner: str) -> Any:
+def _at(cell: Gated, params: Mapping[str, Any], path: str, owner: str) -> Any:
     found: Any = params
     for key in path.split("/"):
         if not isinstance(found, Mapping) or key not in found:

@@ -12,7 +12,6 @@ from structlin import specs
 from structlin.matrices import Matrix, is_matrix
 from structlin.matrices._weights import as_weights
 from structlin.specs import Spec
-from structlin.surgery._curves import stored
 from structlin.surgery._errors import relative_error
 from structlin.surgery._model import is_nnx, weights_of, with_weights
 from structlin.surgery._paths import leaf_paths, regroup, replace
@@ -20,6 +19,7 @@ from structlin.surgery._plan import Plan
 from structlin.surgery._recipe import Choice, Recipe, axes_of_outputs, chosen, read_toml
 from structlin.surgery._report import Report, Row
 from structlin.surgery._targets import Target, find_targets, identity, target_weights
+from structlin.surgery.curves import stored
 
 __all__ = ["Compressed", "compress"]
 

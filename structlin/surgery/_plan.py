@@ -15,13 +15,12 @@ from structlin.matrices import Cost
 from structlin.matrices._weights import as_weights
 from structlin.specs import Covariance, Fisher, Rows, Spec
 from structlin.surgery import _toml
-from structlin.surgery._allocate import allocate
-from structlin.surgery._curves import Point, curve
 from structlin.surgery._errors import squared_error
 from structlin.surgery._model import weights_of
 from structlin.surgery._recipe import Recipe, chosen, read_toml, written
 from structlin.surgery._report import Report, Row
 from structlin.surgery._targets import Target, find_targets, identity, target_weights
+from structlin.surgery.curves import Point, allocate, curve
 
 __all__ = ["CANDIDATES", "SIZES", "Plan", "plan"]
 

@@ -11,12 +11,12 @@ from flax import nnx
 
 import structlin as sl
 from structlin import specs
-from structlin.surgery._allocate import allocate, lower_hull
-from structlin.surgery._curves import curve
 from structlin.surgery._errors import relative_error, squared_error
-from structlin.surgery._low_rank import known_cost
-from structlin.surgery._quick import SHORT, approximation
-from structlin.surgery._skeleton import skeleton
+from structlin.surgery.curves._allocate import allocate, lower_hull
+from structlin.surgery.curves._curves import curve
+from structlin.surgery.curves._low_rank import known_cost
+from structlin.surgery.curves._quick import SHORT, approximation
+from structlin.surgery.curves._skeleton import skeleton
 
 QUICK = (specs.LowRank(compression=2), specs.Sparse(compression=2), specs.Kron(compression=2))
 

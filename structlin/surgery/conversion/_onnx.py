@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from structlin.surgery._convert_cell import BEFORE, Choice, Weights, ratio, refused
-from structlin.surgery._convert_keys import Keys, expect
+from structlin.surgery.conversion._cell import BEFORE, Choice, Weights, ratio, refused
+from structlin.surgery.conversion._keys import Keys, expect
 
 __all__ = ["from_onnx"]
 

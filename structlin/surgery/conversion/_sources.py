@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from structlin.surgery._convert_cell import BEFORE, Choice, Weights, ratio, refused
-from structlin.surgery._convert_keys import Keys, expect, listed
+from structlin.surgery.conversion._cell import BEFORE, Choice, Weights, ratio, refused
+from structlin.surgery.conversion._keys import Keys, expect, listed
 
 __all__ = ["detect", "from_keras", "from_pytorch", "from_tf1"]
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from structlin.surgery._convert_cell import Choice, Weights
-from structlin.surgery._convert_keys import Keys
-from structlin.surgery._convert_onnx import from_onnx
-from structlin.surgery._convert_read import read_weights
-from structlin.surgery._convert_sources import detect, from_keras, from_pytorch, from_tf1
-from structlin.surgery._convert_targets import to_linen, to_nnx
+from structlin.surgery.conversion._cell import Choice, Weights
+from structlin.surgery.conversion._keys import Keys
+from structlin.surgery.conversion._onnx import from_onnx
+from structlin.surgery.conversion._read import read_weights
+from structlin.surgery.conversion._sources import detect, from_keras, from_pytorch, from_tf1
+from structlin.surgery.conversion._targets import to_linen, to_nnx
 
 __all__ = ["convert"]
 

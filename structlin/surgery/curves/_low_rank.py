@@ -14,7 +14,7 @@ from structlin import kernels, specs
 from structlin.matrices import Cost
 from structlin.specs import Covariance, Fisher, Spec
 from structlin.surgery._errors import by_row, double_dtype, squared_error, wide_dtype
-from structlin.surgery._quick import approximation
+from structlin.surgery.curves._quick import approximation
 
 __all__ = ["LowRankCurve", "known_cost"]
 

@@ -14,10 +14,10 @@ from structlin import specs
 from structlin.matrices import Cost, Matrix
 from structlin.specs import Rows, Spec
 from structlin.surgery._errors import by_row, entry_shares, squared_error, wide_dtype
-from structlin.surgery._low_rank import LowRankCurve, known_cost
-from structlin.surgery._quick import Starts, approximation
-from structlin.surgery._skeleton import skeleton
 from structlin.surgery._targets import anneals
+from structlin.surgery.curves._low_rank import LowRankCurve, known_cost
+from structlin.surgery.curves._quick import Starts, approximation
+from structlin.surgery.curves._skeleton import skeleton
 
 __all__ = ["Point", "curve", "stored"]
 

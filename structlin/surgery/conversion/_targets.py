@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from structlin.functional import GRU, LSTM
-from structlin.surgery._convert_cell import Weights
+from structlin.surgery.conversion._cell import Weights
 
 __all__ = ["to_linen", "to_nnx"]
 
