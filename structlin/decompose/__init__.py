@@ -14,6 +14,7 @@ from structlin.decompose._kronecker import (
 from structlin.decompose._leading import RandomizedSVD, randomized_svd
 from structlin.decompose._magnitude import (
     block_magnitude_mask,
+    largest_mask,
     magnitude_mask,
     nm_mask,
     row_magnitude_mask,
@@ -29,6 +30,7 @@ __all__ = [
     "codes_of",
     "hmd",
     "hmd_columns",
+    "largest_mask",
     "levels",
     "lloyd",
     "magnitude_mask",

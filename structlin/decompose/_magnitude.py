@@ -9,7 +9,30 @@ from jax.core import Tracer
 
 from structlin.decompose._dtypes import wide_dtype
 
-__all__ = ["block_magnitude_mask", "magnitude_mask", "nm_mask", "row_magnitude_mask"]
+__all__ = [
+    "block_magnitude_mask",
+    "largest_mask",
+    "magnitude_mask",
+    "nm_mask",
+    "row_magnitude_mask",
+]
+
+
+def largest_mask(score: jax.Array, count: int | jax.Array, axis: int = 0) -> jax.Array:
+    """Marks the ``count`` largest of ``score`` along ``axis``, exactly that many.
+
+    Args:
+        score: Real numbers of any sign. NaN is the smallest of all.
+        count: How many; may be traced.
+        axis: The axis within which entries compete.
+
+    Returns:
+        A boolean array of the shape of ``score``. Ties fall to the lower index.
+    """
+    if isinstance(score, Tracer) or isinstance(count, Tracer):
+        return _keep_largest(score, jnp.asarray(count, jnp.int32), axis, jnp)
+    # On values that are known a partial sort is enough: ten times faster than the full one.
+    return jnp.asarray(_keep_largest(np.asarray(_wide(score)), int(count), axis, np))
 
 
 def magnitude_mask(dense: jax.Array, density: float | jax.Array, axis: int | None = 0) -> jax.Array:
@@ -30,11 +53,9 @@ def magnitude_mask(dense: jax.Array, density: float | jax.Array, axis: int | Non
     if axis is None:
         return magnitude_mask(size.reshape(-1, 1), density).reshape(dense.shape)
     share = density * size.shape[axis]
-    if isinstance(size, Tracer) or isinstance(share, Tracer):
-        return _keep_largest(size, jnp.round(share).astype(jnp.int32), axis, jnp)
-    # On values that are known a partial sort is enough: ten times faster than the full one.
-    known = np.asarray(_wide(size))
-    return jnp.asarray(_keep_largest(known, int(np.round(share)), axis, np))
+    if isinstance(share, Tracer):
+        return largest_mask(size, jnp.round(share).astype(jnp.int32), axis)
+    return largest_mask(size, int(np.round(share)), axis)
 
 
 def block_magnitude_mask(
@@ -106,7 +127,7 @@ def nm_mask(dense: jax.Array, kept: int, group: int) -> jax.Array:
 def _keep_largest(size: Any, count: Any, axis: int, xp: Any) -> Any:
     """The ``count`` largest along ``axis``; of equal ones those of lower index."""
     total = size.shape[axis]
-    size = xp.where(xp.isnan(size), -1, size)
+    size = xp.where(xp.isnan(size), -xp.inf, size)
     place = xp.clip(total - count, 0, total - 1)
     ordered = np.partition(size, place, axis=axis) if xp is np else jnp.sort(size, axis=axis)
     least = xp.take(ordered, xp.reshape(place, (1,)), axis=axis)

@@ -54,7 +54,6 @@ class SparseSpec(Spec):
             given.
         block: ``(r, c)``: whole blocks of ``r`` rows and ``c`` columns are kept or pruned, by the
             sum of their squares; those of one block column compete. `BlockSparse` when packed.
-            ``structlin.train.sparsify`` prunes single entries, so it does not anneal to blocks.
         pattern: ``"N:M"``, such as ``"2:4"``: the ``N`` largest of every ``M`` neighbouring rows of
             a column (the input axis of ``x @ W``) stay, which sets the size. `NMSparse` when
             packed.
