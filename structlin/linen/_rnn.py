@@ -90,22 +90,28 @@ class RNN(nn.RNN):
                 "With seq_lengths=, the carry is that after the last step of each sequence; given "
                 f"inputs of shape {inputs.shape}, which have no steps."
             )
-        params = nn.meta.unbox(self.cell.variables.get("params", {}))
-        functional.check_params(cell, params, initial_carry, steps, "/".join(self.cell.path))
-        carry, outputs = cell.sequence(
-            cell.weights(params, split=True),
-            initial_carry,
-            steps,
-            dtype=self.cell.dtype,  # pyright: ignore[reportAttributeAccessIssue]
-            unroll=self.unroll,
-            history=ends is not None,
-        )
-        if ends is not None:
-            carries, outputs = outputs
-            carry = jax.tree.map(lambda x: _at_end(x, ends), carries)
+        carry, outputs = _run(self, cell, initial_carry, steps, ends)
         outputs = _flip(outputs, seq_lengths) if reverse and keep_order else outputs
         outputs = outputs if time_major else jnp.moveaxis(outputs, 0, -2)
         return (carry, outputs) if return_carry else outputs
+
+
+def _run(rnn: RNN, cell: functional.Cell, carry: Any, steps: jax.Array, ends: Any) -> Any:
+    """The carry after the last step, or after those that ``ends`` counts, and all outputs."""
+    params = nn.meta.unbox(rnn.cell.variables.get("params", {}))
+    functional.check_params(cell, params, carry, steps, "/".join(rnn.cell.path))
+    carry, outputs = cell.sequence(
+        cell.weights(params, split=True),
+        carry,
+        steps,
+        dtype=rnn.cell.dtype,  # pyright: ignore[reportAttributeAccessIssue]
+        unroll=rnn.unroll,
+        history=ends is not None,
+    )
+    if ends is None:
+        return carry, outputs
+    carries, outputs = outputs
+    return jax.tree.map(lambda x: _at_end(x, ends), carries), outputs
 
 
 def _flip(steps: jax.Array, lengths: jax.Array | None) -> jax.Array:

@@ -48,12 +48,7 @@ class RNN(nnx.RNN):
                 keep_order=keep_order,
                 rngs=rngs,
             )
-        wanted = self.cell.in_features  # pyright: ignore[reportAttributeAccessIssue]
-        if inputs.shape[-1] != wanted:
-            raise ValueError(
-                f"The {type(self.cell).__name__} of this RNN has in_features={wanted}; given "
-                f"inputs of shape {inputs.shape}."
-            )
+        _check_width(self.cell, inputs)
         time_major = self.time_major if time_major is None else time_major
         reverse = self.reverse if reverse is None else reverse
         keep_order = self.keep_order if keep_order is None else keep_order
@@ -79,6 +74,14 @@ class RNN(nnx.RNN):
         outputs = outputs if time_major else jnp.moveaxis(outputs, 0, -2)
         outputs = flipped(outputs) if reverse and keep_order else outputs
         return (carry, outputs) if return_carry else outputs
+
+
+def _check_width(cell: Any, inputs: jax.Array) -> None:
+    if inputs.shape[-1] != cell.in_features:
+        raise ValueError(
+            f"The {type(cell).__name__} of this RNN has in_features={cell.in_features}; given "
+            f"inputs of shape {inputs.shape}."
+        )
 
 
 def _last(carries: jax.Array, seq_lengths: Any) -> jax.Array:

@@ -1,5 +1,6 @@
 """Co-matrix dropout: keeps the two parts of a doped matrix from leaning on each other."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -59,7 +60,7 @@ def _drop(matrix: Sum, key: jax.Array, rate: float | jax.Array) -> Sum:
         kept = jax.random.bernoulli(k, 1 - rate, (term.shape[1],))
         scale = (kept / (1 - jnp.asarray(rate))).astype(term.dtype)
         if isinstance(term, Masked):
-            return Masked(term.values * scale, term.density)
+            return dataclasses.replace(term, values=term.values * scale)
         return Product.of(term, Diagonal(scale))
 
     keys = jax.random.split(key, len(matrix.terms))

@@ -169,6 +169,16 @@ def test_dropout_masks_whole_outputs_of_each_part():
     assert not jnp.array_equal(other["kernel"].to_dense(), dropped["kernel"].to_dense())
 
 
+def test_dropout_keeps_how_a_part_is_to_be_pruned():
+    spec = sl.specs.DopedKron(density=0.5, block=(2, 1), anneal=True)
+    params = {"kernel": spec.init(jax.random.key(0), (8, 12))}
+    dropped = sl.train.co_matrix_dropout(params, jax.random.key(1), 0.5)
+    assert sl.train.targets(dropped) == sl.train.targets(params)
+    assert jax.tree.structure(dropped["kernel"].terms[1]) == jax.tree.structure(
+        params["kernel"].terms[1]
+    )
+
+
 def test_dropout_keeps_the_mean_and_is_nothing_at_rate_zero():
     _, params = doped()
     keys = jax.random.split(KEY, 4000)
