@@ -16,7 +16,7 @@ from structlin.matrices._spec import Spec
 from structlin.matrices._transposed import Transposed
 from structlin.matrices._weights import Covariance, Fisher, Rows
 
-__all__ = ["Quantized", "QuantizedSpec"]
+__all__ = ["Quantized", "QuantizedSpec", "check_codes", "is_coded"]
 
 Shape = tuple[int, ...] | str
 
@@ -59,7 +59,7 @@ class Quantized(Matrix):
         Raises:
             ValueError: ``bits`` is not 1 to 8, or ``codebook`` has no such kind.
         """
-        _check(bits, codebook)
+        check_codes(bits, codebook)
         leaves, form = jax.tree.flatten(inner)
         codes, tables, shapes = [], [], []
         for leaf in leaves:
@@ -188,7 +188,7 @@ class QuantizedSpec(Spec):
     codebook: str = "uniform"
 
     def __post_init__(self) -> None:
-        _check(self.bits, self.codebook)
+        check_codes(self.bits, self.codebook)
 
     def sized(self, shape: tuple[int, int], dtype: Any = jnp.float32) -> "QuantizedSpec":
         return QuantizedSpec(self.inner.sized(shape, dtype), self.bits, self.codebook)
@@ -205,7 +205,8 @@ class QuantizedSpec(Spec):
         return jax.eval_shape(lambda w: Quantized.of(w, self.bits, self.codebook), packed).cost()
 
 
-def _check(bits: int, codebook: str) -> None:
+def check_codes(bits: int, codebook: str) -> None:
+    """Raises a ``ValueError`` for bits or a codebook that there are not."""
     if codebook not in decompose.CODEBOOKS:
         known = ", ".join(decompose.CODEBOOKS)
         raise ValueError(f"No codebook is named {codebook!r}; there are: {known}.")
@@ -215,15 +216,22 @@ def _check(bits: int, codebook: str) -> None:
         raise ValueError("Symmetric levels are -s, 0 and s or more: give 2 bits or more.")
 
 
+def is_coded(size: int, dtype: Any, bits: int, codebook: str) -> bool:
+    """Whether codes and table of ``size`` numbers take less than the numbers."""
+    dtype = jnp.dtype(dtype)
+    parts = 2 if jnp.issubdtype(dtype, jnp.complexfloating) else 1
+    levels = {"uniform": 2, "symmetric": 1}.get(codebook) or 2**bits
+    stored = kernels.stream_bytes(size * parts, bits) + levels * dtype.itemsize
+    return stored < size * dtype.itemsize
+
+
 def _coded(leaf: jax.Array, bits: int, codebook: str) -> tuple[Any, jax.Array | None]:
     """The stream and the table of one array; no table where it is better kept as it is."""
     if not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return leaf, None
-    parts = [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
-    levels = {"uniform": 2, "symmetric": 1}.get(codebook) or 2**bits
-    stored = kernels.stream_bytes(leaf.size * len(parts), bits) + levels * leaf.dtype.itemsize
-    if stored >= leaf.size * leaf.dtype.itemsize:
+    if not is_coded(leaf.size, leaf.dtype, bits, codebook):
         return leaf, None
+    parts = [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
     tables = [decompose.table_of(p, bits, codebook) for p in parts]
     pairs = zip(parts, tables, strict=True)
     codes = [decompose.codes_of(p, t, bits, codebook).reshape(-1) for p, t in pairs]
