@@ -49,7 +49,7 @@ def fake_quantize(
 
     Reference:
         Bengio et al. (2013), "Estimating or propagating gradients through stochastic neurons",
-        sec. 4, for the gradient.
+        for the gradient.
     """
 
     def one(path: str, leaf: jax.Array, count: int, pruned: jax.Array | None) -> jax.Array:

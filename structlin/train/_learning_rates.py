@@ -74,7 +74,7 @@ def learning_rate_multipliers(params: Any, *, leave: Iterable[str] = _TABLES) ->
 
     Reference:
         Qiu et al. (2024), "Compute better spent: replacing dense layers with structured matrices",
-        sec. 4, for Adam and others whose updates have the size of the learning rate. It was tried
+        for Adam and others whose updates have the size of the learning rate. It was tried
         on feed-forward layers; in recurrent ones take it for a start, and sweep a factor of 4
         around it.
     """
@@ -99,7 +99,7 @@ def initial_scales(params: Any) -> dict[str, float]:
         ValueError: There is no structured matrix, or one is a stack of several.
 
     Reference:
-        Qiu et al. (2024), sec. 4; the spectral condition of Yang et al. (2023), "A spectral
+        Qiu et al. (2024); the spectral condition of Yang et al. (2023), "A spectral
         condition for feature learning".
     """
     leaves = {leaf_path(p): x for p, x in jax.tree_util.tree_leaves_with_path(params)}

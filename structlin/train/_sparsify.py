@@ -124,7 +124,7 @@ def sparsify(
 
     Reference:
         Zhu and Gupta (2017), "To prune, or not to prune"; there all entries of a tensor compete.
-        Movement: Sanh, Wolf and Rush (2020), "Movement pruning", eq. 3, where a pruned entry's
+        Movement: Sanh, Wolf and Rush (2020), "Movement pruning", where a pruned entry's
         score may still rise and bring it back. Fisher: Theis et al. (2018), "Faster gaze prediction
         with dense networks and Fisher pruning", with the gradients of batches instead of examples.
         Regrowth: Evci et al. (2020), "Rigging the lottery", where a step that changes the masks
