@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from structlin.matrices._base import Matrix
+from structlin.matrices._diagonal import Diagonal
 from structlin.matrices._identity import Identity
 from structlin.matrices._registry import unsupported
 
@@ -70,7 +71,11 @@ class Product(Matrix):
         return Product(tuple(f.T for f in reversed(self.factors)))
 
     def to_dense(self) -> jax.Array:
-        return functools.reduce(jnp.matmul, (f.to_dense() for f in self.factors))
+        plain = (i for i, f in enumerate(self.factors) if not isinstance(f, Diagonal))
+        first = next(plain, 0)  # a diagonal scales what another factor forms
+        dense = self.factors[first].to_dense()
+        dense = functools.reduce(lambda x, f: f.rmatmul(x), self.factors[first + 1 :], dense)
+        return functools.reduce(lambda x, f: f._matmul(x), reversed(self.factors[:first]), dense)
 
     def flops(self) -> int:
         return sum(f.flops() for f in self.factors)
