@@ -6,6 +6,7 @@ beside the project); a text needs none: the default is the reference text inside
 
 import dataclasses
 import functools
+import gzip
 import importlib
 import sys
 from collections import Counter
@@ -31,6 +32,8 @@ __all__ = [
     "characters",
     "data_folder",
     "intents",
+    "mnist_rows",
+    "usps_rows",
     "words",
 ]
 
@@ -73,16 +76,18 @@ def characters(path: Path | None = None) -> Text:
     return Text(corpus.name, corpus.train, valid, test, tuple(corpus.vocabulary))
 
 
-def words(folder: Path | None = None) -> Text:
+def words(folder: Path | None = None, vocabulary: int | None = None) -> Text:
     """The words of a text, split at white space, with an end after each line.
 
     Args:
         folder: Of ``train.txt``, ``valid.txt`` and ``test.txt``, such as
             ``data_folder() / "wikitext2"``; the embedded text, split as in `characters`, if not
             given.
+        vocabulary: How many of the most frequent words are told apart, ``<unk>`` among them; all
+            if not given.
 
     Returns:
-        The text; words that the training part lacks are ``<unk>``.
+        The text; words that the training part lacks, or that are rarer, are ``<unk>``.
     """
     if folder is None:
         whole = characters()
@@ -92,7 +97,10 @@ def words(folder: Path | None = None) -> Text:
     split = [[w for line in p.splitlines() for w in (*line.split(), END)] for p in parts]
     counts = Counter(split[0])
     counts[UNKNOWN] += 0
-    numbers = {word: i for i, (word, _) in enumerate(counts.most_common())}
+    known = [word for word, _ in counts.most_common(vocabulary)]
+    if UNKNOWN not in known:
+        known[-1] = UNKNOWN
+    numbers = {word: i for i, word in enumerate(known)}
     ids = [np.array([numbers.get(w, numbers[UNKNOWN]) for w in p], np.int32) for p in split]
     name = "pydoc_data.topics" if folder is None else folder.name
     return Text(name, ids[0], ids[1], ids[2], tuple(numbers))
@@ -259,3 +267,44 @@ def intents(folder: Path | None = None) -> Sequences:
 
     train, valid, test = map(part, PARTS)
     return Sequences("atis", train, valid, test, classes, len(numbers) + 2)
+
+
+def mnist_rows(folder: Path | None = None) -> Sequences:
+    """Handwritten digits, read by 28 rows of 28 pixels (MNIST), of 0 to 1.
+
+    Args:
+        folder: Of the four files; that among the data sets if not given. The last 5,000 of the
+            training part validate.
+    """
+    folder = folder or data_folder() / "mnist"
+
+    def read(name: str, header: int) -> np.ndarray:
+        whole = gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes())
+        return np.frombuffer(whole, np.uint8, offset=header)
+
+    def part(name: str) -> Labelled:
+        x = read(f"{name}-images-idx3", 16).reshape(-1, 28, 28) / np.float32(255)
+        return _rows(x, read(f"{name}-labels-idx1", 8))
+
+    train = part("train")
+    first, last = (Labelled(*(a[s] for a in train)) for s in (np.s_[:-5000], np.s_[-5000:]))
+    return Sequences("mnist", first, last, part("t10k"), tuple("0123456789"))
+
+
+def usps_rows(folder: Path | None = None) -> Sequences:
+    """Handwritten digits of letters, read by 16 rows of 16 pixels (USPS), of -1 to 1.
+
+    Args:
+        folder: Of ``usps_zip.npz``; that among the data sets if not given. Every tenth of the
+            training part validates.
+    """
+    with np.load((folder or data_folder() / "usps") / "usps_zip.npz") as file:
+        parts = [_rows(file[f"x_{part}"], file[f"y_{part}"]) for part in ("train", "test")]
+    held = np.arange(len(parts[0].y)) % 10 == 9
+    train, valid = (Labelled(*(a[where] for a in parts[0])) for where in (~held, held))
+    return Sequences("usps", train, valid, parts[1], tuple("0123456789"))
+
+
+def _rows(x: np.ndarray, y: np.ndarray) -> Labelled:
+    """Images ``(n, time, features)`` of full length."""
+    return Labelled(x, np.full(len(x), x.shape[1], np.int32), y.astype(np.int32))

@@ -1,0 +1,73 @@
+"""Pruning in rounds and gradual pruning of the same LSTM, from half of the weights to a fortieth.
+
+    python benchmarks/training/pruning.py
+
+Shakespeare's characters, one LSTM of 256, both kernels pruned, entries of a column competing; test
+bits of a character, in benchmarks/results/training_pruning.json. All that reach a sparsity have
+taken as many steps to it:
+
+* ``iterative``: dense for `DENSE` steps, then rounds that prune to 50, 75, 90, 95 and 97.5 % at
+  once and train for `ROUND` steps at the first rate, or ``small rate`` at a tenth of it (Han et
+  al., 2015; Renda et al., 2020). It is what `structlin.train.iterative_pruning` does, each round a
+  row of its own here.
+* ``gradual``: cubic pruning from 5 to 60 % of the steps, from scratch (Zhu and Gupta, 2017).
+* ``at once``: dense for `DENSE` steps, pruned to 90 % in one step, and trained on.
+* ``dense``: never pruned, as many steps.
+"""
+
+from _data import Text, characters, data_folder
+from _experiments import Row, carry_out, parser
+from _language import Settings, language_row
+from _recipes import CONTENDERS, Recipe
+
+from structlin import specs
+
+DENSE, ROUND = 2000, 1000
+DENSITIES = (0.5, 0.25, 0.1, 0.05, 0.025)
+SEEDS = (0, 1, 2)
+RATE = CONTENDERS["Sparse"].learning_rate
+
+
+def _recipe(rate: float = RATE, pruned: float | None = None, begin: float = 0.0) -> Recipe:
+    def spec(density: float) -> specs.Spec:
+        return specs.Sparse(density=density, anneal=True)
+
+    return Recipe(spec, learning_rate=rate, pruned=pruned, begin=begin)
+
+
+def rows(text: Text) -> list[Row]:
+    """Those of the first seed, then those of the others."""
+    made = []
+    for seed in SEEDS:
+
+        def one(
+            name: str,
+            steps: int,
+            recipe: Recipe,
+            density: float,
+            start: Row | None = None,
+            seed: int = seed,
+        ) -> Row:
+            called = f"{name}, {steps} steps" if name == "dense" else f"{name}, {1 - density:.1%}"
+            settings = Settings(steps=steps)
+            called = f"{called}, seed {seed}"
+            return language_row(called, text, settings, recipe, density, seed, start=start)
+
+        dense = one("dense", DENSE, _recipe(), 0.5)
+        made.append(dense)
+        for name, rate in (("iterative", RATE), ("iterative, small rate", RATE / 10)):
+            last = dense
+            for density in DENSITIES:
+                last = one(name, ROUND, _recipe(rate, 0.0), density, last)
+                made.append(last)
+        made.append(one("at once", 3 * ROUND, _recipe(RATE, 0.0), 0.1, dense))
+        for rounds, density in enumerate(DENSITIES, 1):
+            total = DENSE + rounds * ROUND
+            made.append(one("gradual", total, _recipe(RATE, 0.6, 0.05), density))
+            made.append(one("dense", total, _recipe(), 0.5))
+    return made
+
+
+if __name__ == "__main__":
+    OPTIONS = parser("Prune an LSTM in rounds and gradually.", "training_pruning.json")
+    carry_out(rows(characters(data_folder() / "tinyshakespeare/input.txt")), OPTIONS.parse_args())

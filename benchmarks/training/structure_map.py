@@ -1,0 +1,140 @@
+"""Where each structure wins: over width, compression and recipe.
+
+    python benchmarks/training/structure_map.py                # what is still missing
+    python benchmarks/training/structure_map.py --only map     # or: --only recipe
+
+Two parts of benchmarks/results/training_map.json, on Shakespeare's characters with one LSTM, all
+kernels by one spec, each structure at the rate that ``language_model.py`` chose; test bits:
+
+* ``map``: the structures over hidden sizes and compressions, in 3,000 steps.
+* ``recipe``: what else might help them, at one width: learning from the dense model, longer and
+  later pruning, more steps, other dropout, kernels per gate, blocks of several sizes, several
+  Kronecker terms, rates by factor, regrowth, other scores.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from _data import Text, characters, data_folder
+from _experiments import Row, carry_out, parser
+from _language import Settings, language_row
+from _recipes import CONTENDERS, Recipe, doped, doped_kron
+
+from structlin import specs
+
+HIDDEN, COMPRESSIONS = (64, 128, 256), (5.0, 10.0, 25.0)
+STRUCTURES = (
+    "DopedKron",
+    "Doped LowRank",
+    "DopedKron, 16 x 1 blocks",
+    "Sparse",
+    "LowRank",
+    "HMD",
+    "Kron",
+)
+STEPS, WIDTH = 3000, 128
+
+
+def _like(name: str, **changes: Any) -> Recipe:
+    return dataclasses.replace(CONTENDERS[name], **changes)
+
+
+def _by_gate(recipe: Recipe) -> Recipe:
+    def spec(compression: float) -> specs.Spec | None:
+        whole = recipe.spec(compression)
+        return whole and specs.PerGate(whole)
+
+    return dataclasses.replace(recipe, spec=spec)
+
+
+def _kron(terms: int) -> Callable[[float], specs.Spec]:
+    return lambda compression: specs.Kron(terms=terms, compression=compression)
+
+
+def _rate(name: str) -> Mapping[str, Any]:
+    return {"learning_rate": CONTENDERS[name].learning_rate}
+
+
+RECIPES = {
+    **{name: CONTENDERS[name] for name in STRUCTURES},
+    **{
+        f"{name}, distilled": _like(name, distilled=0.5)
+        for name in ("DopedKron", "Doped LowRank", "Sparse", "LowRank", "HMD")
+    },
+    **{
+        f"{name}, by gate": _by_gate(CONTENDERS[name])
+        for name in ("DopedKron", "Sparse", "LowRank", "Kron")
+    },
+    **{
+        f"{name}, rates by factor": _like(name, scaled=True)
+        for name in ("DopedKron", "LowRank", "HMD", "Kron")
+    },
+    "DopedKron, pruned until 30 %": _like("DopedKron", pruned=0.3),
+    "DopedKron, pruned until 90 %": _like("DopedKron", pruned=0.9),
+    "DopedKron, pruned from 20 % on": _like("DopedKron", begin=0.2),
+    "DopedKron, no dropout": _like("DopedKron", dropout=0.0),
+    "DopedKron, 4 x 1 blocks": doped_kron((1, 4), **_rate("DopedKron")),
+    "DopedKron, 8 x 1 blocks": doped_kron((1, 8), **_rate("DopedKron")),
+    "DopedKron, fixed support": doped_kron(
+        anneal=False, pruned=0.0, dropout=0.0, **_rate("DopedKron")
+    ),
+    "DopedKron, all entries compete": _like("DopedKron", sparsify={"axis": None}),
+    "Sparse, all entries compete": _like("Sparse", sparsify={"axis": None}),
+    "DopedKron, movement": _like("DopedKron", sparsify={"score": "movement"}),
+    "DopedKron, Fisher": _like("DopedKron", sparsify={"score": "fisher"}),
+    "Sparse, Fisher": _like("Sparse", sparsify={"score": "fisher"}),
+    **{f"Kron, {t} terms": Recipe(_kron(t), **_rate("Kron")) for t in (2, 4)},
+    **{
+        f"Doped Kron, half of the bytes, {t} terms": doped(
+            _kron(t), share=0.5, **_rate("DopedKron")
+        )
+        for t in (2, 4)
+    },
+    "Doped LowRank, half of the bytes": doped(
+        lambda c: specs.LowRank(compression=c), share=0.5, **_rate("Doped LowRank")
+    ),
+    "Doped LowRank, most of the bytes": doped(
+        lambda c: specs.LowRank(compression=c), share=0.75, **_rate("Doped LowRank")
+    ),
+}
+LONGER = ("Dense", "DopedKron", "Doped LowRank", "Sparse", "LowRank")
+"""Those that also train for four times as many steps."""
+
+
+def map_rows(text: Text) -> list[Row]:
+    """Every structure at every width and compression, small widths first."""
+    made = []
+    for hidden in HIDDEN:
+        settings = Settings(hidden=hidden, steps=STEPS)
+        dense = language_row(f"map, {hidden}, Dense", text, settings, CONTENDERS["Dense"], 1.0, 0)
+        made.append(dense)
+        for asked in COMPRESSIONS:
+            for name in STRUCTURES:
+                called = f"map, {hidden}, {asked:g}x, {name}"
+                made.append(language_row(called, text, settings, CONTENDERS[name], asked, 0))
+    return made
+
+
+def recipe_rows(text: Text) -> list[Row]:
+    """Every recipe at 10x and 25x."""
+    settings = Settings(hidden=WIDTH, steps=STEPS)
+    longer = dataclasses.replace(settings, steps=4 * STEPS)
+    dense = language_row("recipe, Dense", text, settings, CONTENDERS["Dense"], 1.0, 0)
+    made = [dense]
+    for asked in COMPRESSIONS[1:]:
+        for name, recipe in RECIPES.items():
+            teacher = dense if recipe.distilled else None
+            called = f"recipe, {asked:g}x, {name}"
+            made.append(language_row(called, text, settings, recipe, asked, 0, teacher))
+        for name in LONGER:
+            size = 1.0 if name == "Dense" else asked
+            called = f"recipe, {size:g}x, {name}, 4 times the steps"
+            made.append(language_row(called, text, longer, CONTENDERS[name], size, 0))
+    return list({row.name: row for row in made}.values())
+
+
+if __name__ == "__main__":
+    OPTIONS = parser("Map where each structure wins.", "training_map.json")
+    TEXT = characters(data_folder() / "tinyshakespeare/input.txt")
+    carry_out([*map_rows(TEXT), *recipe_rows(TEXT)], OPTIONS.parse_args())
