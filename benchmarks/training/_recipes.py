@@ -53,6 +53,7 @@ class Recipe:
         alternating: After how many steps the structured and the sparse part take turns to train; 0:
             they train together.
         scaled: Whether updates are scaled by `structlin.train.structured_learning_rates`.
+        spectral: Whether factors start as `structlin.train.spectral_init` has them.
         distilled: The weight of the dense model's softened predictions in the loss.
         sparsify: Further arguments of `structlin.train.sparsify`.
     """
@@ -66,6 +67,7 @@ class Recipe:
     variant: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     alternating: int = 0
     scaled: bool = False
+    spectral: bool = False
     distilled: float = 0.0
     sparsify: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -70,6 +70,10 @@ RECIPES = {
         f"{name}, rates by factor": _like(name, scaled=True)
         for name in ("DopedKron", "LowRank", "HMD", "Kron")
     },
+    **{
+        f"{name}, rates by factor, spectral start": _like(name, scaled=True, spectral=True)
+        for name in ("DopedKron", "LowRank", "HMD", "Kron")
+    },
     "DopedKron, pruned until 30 %": _like("DopedKron", pruned=0.3),
     "DopedKron, pruned until 90 %": _like("DopedKron", pruned=0.9),
     "DopedKron, pruned from 20 % on": _like("DopedKron", begin=0.2),

@@ -17,6 +17,7 @@ from structlin.train._iterative import (
 from structlin.train._learning_rates import (
     initial_scales,
     learning_rate_multipliers,
+    spectral_init,
     structured_learning_rates,
 )
 from structlin.train._schedules import (
@@ -54,6 +55,7 @@ __all__ = [
     "scaled_dropout",
     "soft_targets",
     "sparsify",
+    "spectral_init",
     "structured_learning_rates",
     "targets",
     "threshold_ramp",

@@ -12,9 +12,16 @@ import optax
 from structlin.train._fans import Fans, fans
 from structlin.train._supports import leaf_path
 
-__all__ = ["initial_scales", "learning_rate_multipliers", "structured_learning_rates"]
+__all__ = [
+    "initial_scales",
+    "learning_rate_multipliers",
+    "spectral_init",
+    "structured_learning_rates",
+]
 
 _TABLES = (r"(.*/)?embedding(/.*)?",)
+_ENTRIES = (r"(.*/)?values",)
+"""Those of sparse matrices: alone they are drawn for their density, in doped ones small."""
 
 
 def structured_learning_rates(
@@ -112,6 +119,38 @@ def initial_scales(params: Any) -> dict[str, float]:
         return float(jnp.sqrt(jnp.mean(jnp.square(wide))))
 
     return {path: size(leaves[path]) / scale(fan) for path, fan, _ in _sized(params)}
+
+
+def spectral_init(params: Any, *, leave: Iterable[str] = _TABLES + _ENTRIES) -> Any:
+    """Scales each factor to what is advised for a start, so that `initial_scales` are 1.
+
+    The specs draw factors whose product has the variance of a dense kernel; which of the factors is
+    the large one then follows from their shapes alone. It goes with `structured_learning_rates`.
+
+    Args:
+        params: Random parameters: a tree of arrays and matrices; of an NNX model
+            ``structlin.nnx.params(model)``.
+        leave: Patterns of paths that stay as they are; those of embeddings and of the entries of
+            sparse matrices if not given. Single numbers and zeros stay too.
+
+    Returns:
+        ``params``, scaled.
+
+    Raises:
+        ValueError: There is no structured matrix, or one is a stack of several.
+
+    Reference:
+        As for `initial_scales`.
+    """
+    scales, leave = initial_scales(params), tuple(leave)
+
+    def one(path: Any, x: jax.Array) -> jax.Array:
+        scale = scales.get(leaf_path(path), 1.0)
+        if x.size == 1 or scale == 0 or _left(leaf_path(path), leave):
+            return x
+        return (x / scale).astype(x.dtype)
+
+    return jax.tree_util.tree_map_with_path(one, params)
 
 
 def _sized(params: Any) -> list[tuple[str, Fans, int]]:

@@ -105,6 +105,29 @@ def test_initial_scales_by_definition():
     assert_allclose([found["w/left"], found["w/right"]], [left, right], rtol=1e-5)
 
 
+def test_a_spectral_start_scales_factors_alone():
+    doped = specs.Doped(specs.LowRank(rank=4), density=0.1).init(KEY, (64, 32))
+    params = {
+        "kernel": specs.HMD(dense_columns=3).init(KEY, (64, 32)),
+        "doped": doped,
+        "embedding": specs.LowRank(rank=4).init(KEY, (64, 32)),
+        "zero": jax.tree.map(jnp.zeros_like, specs.LowRank(rank=4).init(KEY, (64, 32))),
+        "bias": jnp.ones(32),
+    }
+    after = train.spectral_init(params)
+    scales = train.initial_scales(after)
+    changed = {path for path in scales if path.split("/")[0] in ("kernel", "doped")}
+    changed -= {"doped/sparse/values"}
+    assert_allclose([scales[path] for path in changed], 1.0, rtol=1e-5)
+    assert len(changed) >= 4
+    before, after = (
+        {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (params, after))
+    )
+    for path in before.keys() - changed:
+        np.testing.assert_array_equal(before[path], after[path])
+
+
 def test_what_cannot_be_scaled():
     params = {"w": specs.LowRank(rank=2).init(KEY, (8, 6))}
     with pytest.raises(ValueError, match="No structured matrix"):
