@@ -10,9 +10,12 @@ in ``benchmarks/results`` without its ending, or ``NAME/PART`` where a file make
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from _markdown import markdown
+from _training_tables import TABLES as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -32,12 +35,6 @@ HEADER = (
     "µs a character",
     "speed",
 )
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
-    """A Markdown table; columns after the first ``text_columns`` stand to the right."""
-    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *rows))
 
 
 def demo_table(result: dict[str, Any]) -> str:
@@ -147,8 +144,9 @@ KINDS = {
     "post": post_table,
     "collectives/data": data_table,
     "collectives/vocabulary": vocabulary_table,
+    **TRAINING,
 }
-"""What a result file's name starts with, and the part of it, -> how that becomes a table."""
+"""A result file's name or what it starts with, and the part of it, -> how that becomes a table."""
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -179,8 +177,9 @@ def render(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match['name']}.json").read_text(encoding="utf-8"))
-        kind = match["name"].partition("_")[0] + (match["part"] or "")
-        return match[1] + KINDS[kind](result) + match["end"]
+        part = match["part"] or ""
+        kinds = (name + part for name in (match["name"], match["name"].partition("_")[0]))
+        return match[1] + next(KINDS[k] for k in kinds if k in KINDS)(result) + match["end"]
 
     return TABLE.sub(table, text)
 

@@ -1,0 +1,181 @@
+"""Tables of the experiments in `training/`: rows of several seeds as one cell."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from _markdown import markdown
+
+__all__ = ["TABLES"]
+
+Rows = list[dict[str, Any]]
+SEED = re.compile(r", seed \d+")
+
+
+def _grouped(result: dict[str, Any], prefix: str = "") -> dict[str, Rows]:
+    """The rows that have figures by name, the seeds of one together, in the order of the names."""
+    found: dict[str, Rows] = {}
+    for row in result["rows"]:
+        if row["name"].startswith(prefix) and "figures" in row:
+            found.setdefault(SEED.sub("", row["name"].removeprefix(prefix)), []).append(row)
+    return found
+
+
+def _bits(rows: Rows, part: str = "test") -> float:
+    return sum(row["figures"][part] for row in rows) / len(rows)
+
+
+def _cell(rows: Rows | None) -> str:
+    """The mean, and half of the range over the seeds if there are several."""
+    if not rows:
+        return ""
+    values = [row["figures"]["test"] for row in rows]
+    half = (max(values) - min(values)) / 2
+    return f"{_bits(rows):.3f}" + (f" ± {half:.3f}" if len(rows) > 1 else "")
+
+
+def _lost(rows: Rows, dense: Rows) -> str:
+    """How much more perplexity than the dense model, of the same seeds."""
+    seeds = {row["recipe"]["seed"] for row in rows}
+    same = [row for row in dense if row["recipe"]["seed"] in seeds]
+    return f"{100 * (2 ** (_bits(rows) - _bits(same)) - 1):+.1f} %"
+
+
+def language_model(result: dict[str, Any]) -> str:
+    """By compression and then by bits: sizes, bits, and the perplexity that is lost."""
+    found = _grouped(result)
+    dense = found["Dense, 1x"]
+    header = ("asked", "structure", "bytes", "params", "test bits", "perplexity")
+
+    def cells(name: str, rows: Rows) -> list[str]:
+        structure, _, asked = name.rpartition(", ")
+        sizes = [f"{rows[0][key]:.1f}x" for key in ("compression", "compression_params")]
+        return [asked, structure, *sizes, _cell(rows), _lost(rows, dense)]
+
+    def order(item: tuple[str, Rows]) -> tuple[float, float]:
+        return item[1][0]["recipe"]["asked"], _bits(item[1])
+
+    return markdown(header, (cells(*item) for item in sorted(found.items(), key=order)), 2)
+
+
+def rates(result: dict[str, Any]) -> str:
+    """Validation bits by learning rate."""
+    found = _grouped(result)
+    names = list(dict.fromkeys(name.partition(", rate")[0] for name in found))
+    tried = sorted({rows[0]["recipe"]["learning_rate"] for rows in found.values()})
+
+    def cells(name: str) -> list[str]:
+        bits = [_bits(found[f"{name}, rate {rate:g}"], "valid") for rate in tried]
+        return [name, *_best_bold([f"{b:.3f}" for b in bits], bits)]
+
+    return markdown(("structure", *(f"{rate:g}" for rate in tried)), map(cells, names))
+
+
+def _best_bold(texts: list[str], values: Sequence[float]) -> list[str]:
+    best = min(values)
+    return [f"**{t}**" if v == best else t for t, v in zip(texts, values, strict=True)]
+
+
+def curve(result: dict[str, Any]) -> str:
+    """Test bits by compression and rate of dropout."""
+    found = _grouped(result, "curve, ")
+    pairs = [name.split(", ") for name in found]
+    rates = sorted({rate for rate, _ in pairs}, key=lambda r: float(r.split()[1]))
+    sizes = sorted({size for _, size in pairs}, key=lambda s: float(s[:-1]))
+
+    def cells(size: str) -> list[str]:
+        kept = 100 / found[f"{rates[0]}, {size}"][0]["compression_params"]
+        return [size, f"{kept:.1f} %", *(_cell(found.get(f"{r}, {size}")) for r in rates)]
+
+    return markdown(("compression", "parameters kept", *rates), map(cells, sizes))
+
+
+def named(prefix: str = "") -> Any:
+    """A table of names and test bits, the best first."""
+
+    def table(result: dict[str, Any]) -> str:
+        found = sorted(_grouped(result, prefix).items(), key=lambda item: _bits(item[1]))
+        return markdown(("", "test bits"), ([name, _cell(rows)] for name, rows in found))
+
+    return table
+
+
+def structure_map(result: dict[str, Any]) -> str:
+    """Test bits of each structure by width and compression; the best of a column is bold."""
+    found = _grouped(result, "map, ")
+    places = [name.split(", ", 2) for name in found if name.count(", ") >= 2]
+    columns = list(dict.fromkeys((w, c) for w, c, _ in places))
+    columns.sort(key=lambda p: (int(p[0]), float(p[1][:-1])))
+    names = list(dict.fromkeys(name for _, _, name in places))
+    best = {
+        p: min(_bits(found[", ".join((*p, n))]) for n in names if ", ".join((*p, n)) in found)
+        for p in columns
+    }
+
+    def cells(name: str) -> Iterable[str]:
+        yield name
+        for place in columns:
+            rows = found.get(", ".join((*place, name)))
+            text = _cell(rows)
+            yield f"**{text}**" if rows and _bits(rows) == best[place] else text
+
+    dense = ["Dense", *(_cell(found.get(f"{w}, Dense")) for w, _ in columns)]
+    header = ["", *(f"{w}, {c}" for w, c in columns)]
+    return markdown(header, [dense, *(list(cells(n)) for n in names)])
+
+
+def recipes(result: dict[str, Any]) -> str:
+    """Test bits of each recipe, a column for each compression, the best of the first first."""
+    found = _grouped(result, "recipe, ")
+    sizes = sorted(
+        {n.partition(", ")[0] for n in found if n[0].isdigit() and n[:3] != "1x,"},
+        key=lambda s: float(s[:-1]),
+    )
+    names = {n.partition(", ")[2] for n in found if n.partition(", ")[0] in sizes}
+
+    def order(name: str) -> float:
+        rows = found.get(f"{sizes[0]}, {name}")
+        return _bits(rows) if rows else float("inf")
+
+    rest = [[n, *[_cell(rows)] * len(sizes)] for n, rows in found.items() if n.startswith("Dense")]
+    rest += [
+        [n.partition(", ")[2], *[_cell(rows)] * len(sizes)]
+        for n, rows in found.items()
+        if n.startswith("1x, ")
+    ]
+    body = [[n, *(_cell(found.get(f"{s}, {n}")) for s in sizes)] for n in sorted(names, key=order)]
+    return markdown(("", *sizes), [*rest, *body])
+
+
+def pruning(result: dict[str, Any]) -> str:
+    """Test bits by sparsity and way, beside the dense model of as many steps."""
+    found = _grouped(result)
+    ways = ("gradual", "iterative", "iterative, small rate", "at once")
+    dense = {rows[0]["recipe"]["steps"]: rows for n, rows in found.items() if n[:5] == "dense"}
+    sparsities = sorted(
+        {n.rpartition(", ")[2] for n in found if n.endswith("%")}, key=lambda s: float(s[:-1])
+    )
+
+    def cells(sparsity: str) -> list[str]:
+        steps = found[f"gradual, {sparsity}"][0]["recipe"]["steps"]
+        row = [sparsity, f"{steps:,}", _cell(dense.get(steps))]
+        for way in ways:
+            rows = found.get(f"{way}, {sparsity}")
+            lost = f" ({_lost(rows, dense[steps])})" if rows and steps in dense else ""
+            row.append(_cell(rows) + lost)
+        return row
+
+    return markdown(("sparsity", "steps", "dense", *ways), map(cells, sparsities))
+
+
+TABLES = {
+    "training_rates": rates,
+    "training_language_model": language_model,
+    "training_language_model_words": language_model,
+    "training_co_matrix/curve": curve,
+    "training_co_matrix/grid": named("grid, "),
+    "training_map/map": structure_map,
+    "training_map/recipe": recipes,
+    "training_pruning": pruning,
+}
+"""A result file's name, and the part of it, -> how that becomes a table."""
