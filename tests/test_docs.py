@@ -50,12 +50,24 @@ def test_conditions_are_of_operations(name):
     assert set(ms.REGISTRY[name].needs) <= set(HOOKS)
 
 
-def test_the_page_about_checkpoints_runs(capsys):
-    text = (SCRIPT.parent / "checkpoints.md").read_text(encoding="utf-8")
+def run_page(name):
+    """Runs the blocks of a page one after the other, and returns its names."""
+    text = (SCRIPT.parent / name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     names = {"__name__": "__main__"}
     for block in blocks:
-        exec(compile(block, "<docs/checkpoints.md>", "exec"), names)
+        exec(compile(block, f"<docs/{name}>", "exec"), names)
+    return names
+
+
+def test_the_page_about_checkpoints_runs(capsys):
+    names = run_page("checkpoints.md")
     assert "lstm/h/kernel" in capsys.readouterr().out
     assert isinstance(names["params"]["lstm"]["i"]["kernel"], ms.LowRank)
-    assert isinstance(names["small"].params["lstm"]["h"]["kernel"], ms.LowRank)
+
+
+def test_the_page_about_training_runs():
+    names = run_page("training.md")
+    assert names["accuracy"] > 0.6
+    kernel = names["small"]["lstm"]["h"]["kernel"]
+    assert isinstance(kernel, ms.Sum) and kernel.cost().compression >= 4
