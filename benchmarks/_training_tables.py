@@ -1,7 +1,8 @@
 """Tables of the experiments in `training/`: rows of several seeds as one cell."""
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from _markdown import markdown
@@ -65,15 +66,15 @@ def rates(result: dict[str, Any]) -> str:
     tried = sorted({rows[0]["recipe"]["learning_rate"] for rows in found.values()})
 
     def cells(name: str) -> list[str]:
-        bits = [_bits(found[f"{name}, rate {rate:g}"], "valid") for rate in tried]
-        return [name, *_best_bold([f"{b:.3f}" for b in bits], bits)]
+        rows = [found.get(f"{name}, rate {rate:g}") for rate in tried]
+        bits = [_bits(r, "valid") if r else math.inf for r in rows]
+        texts = ["" if b == math.inf else f"{b:.3f}" for b in bits]
+        return [
+            name,
+            *(f"**{t}**" if b == min(bits) else t for t, b in zip(texts, bits, strict=True)),
+        ]
 
     return markdown(("structure", *(f"{rate:g}" for rate in tried)), map(cells, names))
-
-
-def _best_bold(texts: list[str], values: Sequence[float]) -> list[str]:
-    best = min(values)
-    return [f"**{t}**" if v == best else t for t, v in zip(texts, values, strict=True)]
 
 
 def curve(result: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""Recurrent classifiers of sequences, of any structure: parameters, loss, training and size."""
+"""Recurrent classifiers of sequences, of any structure: parameters, loss and training."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import flax.linen as nn
 import jax
@@ -13,12 +13,22 @@ import numpy as np
 from _data import Batches, Labelled, Sequences
 from _experiments import Row
 from _recipes import Recipe, Schedule, prepared
+from _sizes import Asked, Shape, kernel_specs, sizes
 from _trainer import train
 
 import structlin as sl
 from structlin import specs
 
-__all__ = ["Classifier", "Settings", "accuracy", "classifier_row", "drawn", "kernel_specs", "sizes"]
+__all__ = [
+    "Classifier",
+    "Settings",
+    "Task",
+    "accuracy",
+    "classifier_row",
+    "drawn",
+    "loss_of",
+    "narrowed",
+]
 
 CELLS: dict[str, Callable[..., Any]] = {"LSTM": sl.LSTMCell, "FastGRNN": sl.FastGRNNCell}
 TEMPERATURE = 2.0
@@ -53,10 +63,25 @@ class Settings:
     dropout: float = 0.0
     noise: float = 0.0
 
-    def shapes(self, features: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    def shapes(self, features: int) -> tuple[Shape, Shape]:
         """Of the input kernel and the recurrent kernel."""
         columns = len(CELLS[self.cell](self.hidden).arithmetic().gates) * self.hidden
         return (features * self.together, columns), (self.hidden, columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is classified, and by what.
+
+    Attributes:
+        name: Of the data.
+        data: Reads it; the same arrays whenever it is asked.
+        settings: Of the classifier.
+    """
+
+    name: str
+    data: Callable[[], Sequences]
+    settings: Settings
 
 
 class Classifier(nn.Module):
@@ -65,8 +90,8 @@ class Classifier(nn.Module):
     Attributes:
         classes: How many there are.
         settings: Its sizes.
-        kernels: How the input kernel and the recurrent kernel are drawn; once they are, what is held
-            decides.
+        kernels: How the input kernel and the recurrent kernel are drawn; once they are, what is
+            held decides.
     """
 
     classes: int
@@ -85,51 +110,6 @@ class Classifier(nn.Module):
         return nn.Dense(self.classes, name="out")(seen)
 
 
-def kernel_specs(
-    spec: Callable[[float], specs.Spec | None],
-    shapes: tuple[tuple[int, int], tuple[int, int]],
-    asked: float,
-) -> tuple[specs.Spec | None, specs.Spec | None]:
-    """Specs of both kernels, which together are as small as asked.
-
-    The input kernel is as small itself or, where its few rows forbid it, as small as can be; the
-    recurrent one has the bytes that are left.
-
-    Raises:
-        ValueError: They cannot be so small.
-    """
-    if spec(asked) is None:
-        return None, None
-    first, second = shapes
-    total = sum(4 * m * n for m, n in shapes) / asked
-    small = next(_within_reach(spec, first, asked))
-    left = total - small.cost(first).bytes
-    if left <= 0:
-        raise ValueError(
-            f"The input kernel {first} takes {small.cost(first).bytes:,} bytes at least, of "
-            f"{total:,.0f} for both. Ask for less compression than {asked:g}."
-        )
-    return small, _asked(spec, 4 * second[0] * second[1] / left).sized(second)
-
-
-def _within_reach(
-    spec: Callable[[float], specs.Spec | None], shape: tuple[int, int], asked: float
-) -> Iterator[specs.Spec]:
-    """Specs that fit the shape, from the compression asked for down to none."""
-    for compression in np.geomspace(asked, 1.0, 100):
-        try:
-            yield _asked(spec, float(compression)).sized(shape)
-        except ValueError:
-            continue
-    raise ValueError(f"{_asked(spec, 1.0)} is larger than a dense {shape}: use a dense kernel.")
-
-
-def _asked(spec: Callable[[float], specs.Spec | None], compression: float) -> specs.Spec:
-    made = spec(compression)
-    assert made is not None
-    return made
-
-
 def drawn(model: Classifier, features: int, seed: int) -> dict[str, Any]:
     """Random parameters; forget gates of an LSTM start open (Jozefowicz et al., 2015)."""
     made = model.settings
@@ -145,13 +125,20 @@ def drawn(model: Classifier, features: int, seed: int) -> dict[str, Any]:
 
 
 def loss_of(recipe: Recipe, model: Classifier, teacher: Any = None) -> Callable[..., jax.Array]:
-    """The loss that the trainer asks for, in nats."""
+    """The loss that the trainer asks for, in nats.
+
+    Args:
+        recipe: What is dropped, and how much of the loss is the teacher's.
+        model: The classifier.
+        teacher: Parameters of a classifier of the same settings, if there is one.
+    """
 
     def loss(params: Any, batch: Batch, key: jax.Array) -> jax.Array:
         given, to_go = batch
         mask_key, drop_key, noise_key = jax.random.split(key, 3)
         x = jnp.asarray(given.x)
-        x = x + model.settings.noise * jax.random.normal(noise_key, x.shape)
+        if model.settings.noise:
+            x += model.settings.noise * jax.random.normal(noise_key, x.shape)
         # One product, of a dense matrix, takes less time than a structured one at each step.
         params = sl.densify(prepared(recipe, params, mask_key, jnp.asarray(to_go)))
         rngs = {"dropout": drop_key}
@@ -181,45 +168,9 @@ def _right(model: Classifier, params: Any, x: jax.Array, y: jax.Array) -> jax.Ar
     return (logits.argmax(-1) == y).sum()
 
 
-def sizes(params: Any, dense: Any) -> dict[str, dict[str, float]]:
-    """Of the kernels, of the recurrent layer with its biases, and of the whole model, packed.
-
-    Args:
-        params: Of a model.
-        dense: Those of the dense one that it is compared with, or their shapes.
-
-    Returns:
-        For each, its numbers, its bytes, indices counted, and both as factors of the dense ones.
-    """
-    small, large = _parts(sl.pack(params)), _parts(dense)
-    return {part: _size(small[part], large[part]) for part in small}
-
-
-def _parts(params: Any) -> dict[str, list[Any]]:
-    paths = jax.tree_util.tree_leaves_with_path(params["cell"])
-    kernels = [x for path, x in paths if "kernel" in jax.tree_util.keystr(path)]
-    layer = [x for _, x in paths]
-    return {"kernels": kernels, "layer": layer, "model": layer + jax.tree.leaves(params["out"])}
-
-
-def _size(small: list[Any], large: list[Any]) -> dict[str, float]:
-    def count(leaves: list[Any]) -> tuple[int, int]:
-        numbers = sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact))
-        return numbers, sum(x.size * x.dtype.itemsize for x in leaves)
-
-    (params, size), (dense_params, dense_size) = count(small), count(large)
-    return {
-        "params": params,
-        "bytes": size,
-        "compression": round(dense_size / size, 3),
-        "compression_params": round(dense_params / params, 3),
-    }
-
-
 def classifier_row(
     name: str,
-    data: Callable[[], Sequences],
-    settings: Settings,
+    task: Task,
     recipe: Recipe,
     asked: float,
     seed: int,
@@ -231,35 +182,38 @@ def classifier_row(
 
     Args:
         name: Of the row.
-        data: Reads what it classifies.
-        settings: Its sizes.
+        task: What it classifies.
         recipe: Its structure, and how it trains.
         asked: The compression of both kernels together, in bytes.
         seed: Of its parameters, batches, noise and dropout.
         small: Whether it is dense, and as narrow as its kernels need to be that small.
         teacher: The dense model to learn from, if the recipe distils; it is trained if it was not.
     """
-    about = {"data": name.split(",")[0], "asked": asked, "seed": seed, "small": small}
-    about |= dataclasses.asdict(settings) | recipe.described(asked)
+    about = {"data": task.name, "asked": asked, "seed": seed, "small": small}
+    about |= dataclasses.asdict(task.settings) | recipe.described(asked)
+    if teacher is not None:
+        about["teacher"] = teacher.recipe
 
     def measure(folder: Path) -> dict[str, Any]:
-        known = data()
-        features = known.train.x.shape[-1]
-        width = narrowed(settings, features, asked) if small else settings
+        data, made = task.data(), task.settings
+        features, kernels = data.train.x.shape[-1], (None, None)
+        full = Classifier(len(data.classes), made)
         try:
-            made = kernel_specs(recipe.spec, width.shapes(features), asked)
+            if small:
+                made = narrowed(made, features, asked)
+            elif recipe.spec(asked) is not None:
+                spec = cast(Asked, recipe.spec)
+                kernels = kernel_specs(spec, made.shapes(features), asked)
         except ValueError as error:
             return {"refused": str(error)}
-        model = Classifier(len(known.classes), width, made)
+        model = Classifier(len(data.classes), made, kernels)
         taught = None if teacher is None else _teacher(teacher, folder.parent)
-        params, seconds = _trained(folder, known, model, recipe, seed, taught)
+        params, seconds = _trained(folder, data, model, recipe, seed, taught)
         sl.save(folder / "model.slin", sl.pack(params))
-        full = Classifier(len(known.classes), settings)
-        dense = jax.eval_shape(lambda: drawn(full, features, 0))
         return {
-            "figures": {p: accuracy(model, params, getattr(known, p)) for p in ("valid", "test")},
-            "hidden": width.hidden,
-            "sizes": sizes(params, dense),
+            "figures": {p: accuracy(model, params, getattr(data, p)) for p in ("valid", "test")},
+            "hidden": made.hidden,
+            "sizes": sizes(params, jax.eval_shape(lambda: drawn(full, features, 0))),
             "seconds": round(seconds, 1),
         }
 
@@ -267,10 +221,20 @@ def classifier_row(
 
 
 def narrowed(settings: Settings, features: int, asked: float) -> Settings:
-    """The widest dense classifier whose kernels are as small as asked."""
+    """The widest dense classifier whose kernels are as small as asked.
+
+    Raises:
+        ValueError: Even those of a single unit are larger.
+    """
     most = sum(m * n for m, n in settings.shapes(features)) / asked
-    widths = (dataclasses.replace(settings, hidden=h) for h in range(settings.hidden, 0, -1))
-    return next(s for s in widths if sum(m * n for m, n in s.shapes(features)) <= most)
+    for hidden in range(settings.hidden, 0, -1):
+        made = dataclasses.replace(settings, hidden=hidden)
+        if sum(m * n for m, n in made.shapes(features)) <= most:
+            return made
+    raise ValueError(
+        f"A single unit has kernels of more than {most:g} numbers: ask for less compression than "
+        f"{asked:g}."
+    )
 
 
 def _teacher(row: Row, runs: Path) -> Any:
@@ -288,7 +252,6 @@ def _trained(
     batches = Batches(data.train, settings.batch)
     steps = settings.epochs * (len(data.train.y) // settings.batch)
     start = drawn(model, features, seed)
-    # A teacher is dense, whatever its pupil's specs are: `apply` takes what it is given.
     trained = train(
         loss_of(recipe, model, teacher),
         start,

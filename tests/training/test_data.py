@@ -88,3 +88,21 @@ def test_intents(data_dir):
     assert ((found.train.x > 0).sum(1) == found.train.lengths).all()
     assert found.train.x.max() < found.vocabulary
     assert found.train.y.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "sizes", "side"),
+    [("mnist_rows", "mnist", [55000, 5000, 10000], 28), ("usps_rows", "usps", [6562, 729, 2007], 16)],
+)
+def test_digits(name, folder, sizes, side, data_dir):
+    found = getattr(data, name)(data_dir / folder)
+    parts = found.train, found.valid, found.test
+    assert [p.x.shape for p in parts] == [(n, side, side) for n in sizes]
+    low = 0 if name == "mnist_rows" else -1
+    assert all((p.x.min(), p.x.max(), p.x.dtype) == (low, 1, np.float32) for p in parts)
+    for part in parts:
+        assert set(part.y) == set(range(len(found.classes)))
+    # A digit is not another one: classes tell apart what an average of the training part shows.
+    means = np.stack([found.train.x[found.train.y == c].mean(0) for c in range(10)])
+    gaps = [((found.test.x - mean) ** 2).sum((1, 2)) for mean in means]
+    assert (np.argmin(gaps, axis=0) == found.test.y).mean() > 0.7
