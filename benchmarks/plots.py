@@ -1,6 +1,6 @@
 """Draws the result files that are better seen than read.
 
-    python benchmarks/plots.py       # writes docs/post_training.svg
+    python benchmarks/plots.py       # writes docs/post_training.svg, docs/training_map.svg
 
 Made of text, so that it may be kept with the sources.
 """
@@ -68,10 +68,51 @@ def post_training(result: dict[str, Any]) -> Figure:
     return figure
 
 
+def training_map(result: dict[str, Any]) -> Figure:
+    """A panel for each width: what each structure loses against dense, over its honest bytes."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    dense: dict[str, float] = {}
+    for row in result["rows"]:
+        part, width, *rest = row["name"].split(", ", 3)
+        if part != "map" or "figures" not in row:
+            continue
+        if rest == ["Dense"]:
+            dense[width] = row["figures"]["test"]
+        else:
+            point = row["compression"], row["figures"]["test"]
+            found.setdefault(width, {}).setdefault(rest[1], []).append(point)
+    widths = sorted(found, key=int)
+    shades, names = mpl.colormaps["Dark2"], list(found[widths[0]])
+    size = (3.6 * len(widths), 4.0)
+    figure, panels = plt.subplots(1, len(widths), figsize=size, squeeze=False, sharey=True)
+    for width, axes in zip(widths, panels[0], strict=True):
+        for name, points in found[width].items():
+            x, y = zip(*sorted(points), strict=True)
+            lost = [v - dense[width] for v in y]
+            axes.plot(
+                x, lost, marker="o", markersize=4, color=shades(names.index(name)), label=name
+            )
+        axes.set(title=f"hidden {width}", xlabel="times smaller, in bytes")
+        axes.set_xscale("log")
+        axes.set_xticks([5, 10, 25], ["5", "10", "25"])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    panels[0][0].set_ylabel("bits a character above dense")
+    handles, labels = panels[0][-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    return figure
+
+
+PICTURES = {"post_training": post_training, "training_map": training_map}
+"""A result file's name -> how it is drawn; the picture has the same name."""
+
+
 def main() -> None:
     """Draws every picture."""
-    result = json.loads((RESULTS / "post_training.json").read_text("utf-8"))
-    post_training(result).savefig(ROOT / "docs" / "post_training.svg", metadata={"Date": None})
+    for name, draw in PICTURES.items():
+        result = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        draw(result).savefig(ROOT / "docs" / f"{name}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

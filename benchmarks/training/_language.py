@@ -165,8 +165,7 @@ def language_row(
             first = drawn(model, seed)
         except ValueError as error:
             return {"refused": str(error)}
-        if recipe.spectral:
-            first = sl.train.spectral_init(first)
+        first = recipe.started(first)
         if start is not None:
             arrays = jax.tree.leaves(_model(start, folder.parent))
             first = jax.tree.unflatten(jax.tree.structure(first), arrays)

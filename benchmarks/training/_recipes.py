@@ -11,6 +11,7 @@ import optax
 
 import structlin as sl
 from structlin import specs
+from structlin.matrices import Masked, Sum
 
 __all__ = ["CONTENDERS", "Recipe", "Schedule", "doped", "doped_kron", "prepared"]
 
@@ -54,6 +55,8 @@ class Recipe:
             they train together.
         scaled: Whether updates are scaled by `structlin.train.structured_learning_rates`.
         spectral: Whether factors start as `structlin.train.spectral_init` has them.
+        scales: What both parts of a doped matrix are multiplied by at the start; the spec draws
+            the second at a tenth of a dense kernel's scale.
         distilled: The weight of the dense model's softened predictions in the loss.
         sparsify: Further arguments of `structlin.train.sparsify`.
     """
@@ -68,6 +71,7 @@ class Recipe:
     alternating: int = 0
     scaled: bool = False
     spectral: bool = False
+    scales: tuple[float, float] = (1.0, 1.0)
     distilled: float = 0.0
     sparsify: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -93,12 +97,31 @@ class Recipe:
         options = {"begin": begin, "end": end, "every": EVERY} | self.sparsify
         return sl.train.sparsify(trained, sl.train.targets(params), **options)
 
+    def started(self, params: Any) -> Any:
+        """Random parameters as this recipe has them at the start."""
+        if self.spectral:
+            params = sl.train.spectral_init(params)
+        if self.scales != (1.0, 1.0):
+            params = jax.tree.map(self._scaled, params, is_leaf=_is_sum)
+        return params
+
+    def _scaled(self, leaf: Any) -> Any:
+        if not _is_sum(leaf):
+            return leaf
+        host, co = self.scales
+        terms = (t * (co if isinstance(t, Masked) else host) for t in leaf.terms)
+        return Sum(tuple(terms))
+
     def to_go(self, step: int, steps: int) -> float:
         """How far the pruning has yet to go at a step, from 1 to 0."""
         begin, end = (share * steps for share in (self.begin, self.pruned or 0))
         if end <= begin:
             return 0.0
         return min(1.0, max(0.0, (end - step) / (end - begin)))
+
+
+def _is_sum(node: Any) -> bool:
+    return isinstance(node, Sum)
 
 
 def prepared(recipe: Recipe, params: Any, key: jax.Array, to_go: jax.Array) -> Any:

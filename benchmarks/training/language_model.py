@@ -16,7 +16,9 @@ word.
 The small scale: Shakespeare's characters (``tinyshakespeare``), one LSTM of 256, each structure at
 its best rate of three on the validation part, after 1,500 steps of seed 0 at 10x. The words: the
 10,000 most frequent ones of WikiText-2, one LSTM of 650. The medium scale: all of its words, two
-LSTMs of 650, dropout, 39 epochs, as Zaremba et al. (2014) have it but for Adam.
+LSTMs of 650, dropout, 39 epochs, as Zaremba et al. (2014) have it but for Adam. Rates there are
+those of the small scale times 256 / 650, as the rate of kernels should fall under Adam (Yang et
+al., 2021).
 """
 
 import argparse
@@ -79,9 +81,11 @@ def word_rows(settings: Settings, vocabulary: int | None) -> list[Row]:
 
 
 def row_of(text: Text, settings: Settings, name: str, asked: float, seed: int = 0) -> Row:
-    """A contender at a compression."""
+    """A contender at a compression; its rate falls as the width grows."""
+    rate = CONTENDERS[name].learning_rate * SMALL.hidden / settings.hidden
+    recipe = dataclasses.replace(CONTENDERS[name], learning_rate=float(f"{rate:.2g}"))
     called = f"{name}, {asked:g}x, seed {seed}"
-    return language_row(called, text, settings, CONTENDERS[name], asked, seed)
+    return language_row(called, text, settings, recipe, asked, seed)
 
 
 def main(given: argparse.Namespace | None = None) -> None:
