@@ -62,7 +62,7 @@ class Recipe:
     """
 
     spec: Callable[[float], specs.Spec | None]
-    learning_rate: float = 3e-3
+    learning_rate: float = 1.2e-2
     begin: float = 0.0
     pruned: float | None = None
     dropout: float = 0.0
@@ -168,15 +168,15 @@ def _hmd(compression: float) -> specs.Spec:
 
 
 CONTENDERS = {
-    "Dense": Recipe(lambda _: None),
+    "Dense": Recipe(lambda _: None, 6e-3),
     "DopedKron": doped_kron(),
     "Doped LowRank": doped(_low_rank),
     "Doped HMD": doped(_hmd),
     "DopedKron, 16 x 1 blocks": doped_kron((1, 16)),
     "Sparse": Recipe(lambda c: specs.Sparse(compression=c, anneal=True), pruned=PRUNED),
-    "Sparse, fixed support": Recipe(lambda c: specs.Sparse(compression=c), pruned=0.0),
+    "Sparse, fixed support": Recipe(lambda c: specs.Sparse(compression=c), 2.4e-2, pruned=0.0),
     "Doped LowRank, fixed support": doped(_low_rank, anneal=False, pruned=0.0, dropout=0.0),
-    "LowRank": Recipe(_low_rank),
+    "LowRank": Recipe(_low_rank, 6e-3),
     "HMD": Recipe(_hmd),
     "Kron": Recipe(lambda c: specs.Kron(compression=c)),
 }

@@ -13,7 +13,7 @@ kernels by one spec, each structure at the rate that ``language_model.py`` chose
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from _data import Text, characters, data_folder
@@ -52,10 +52,6 @@ def _kron(terms: int) -> Callable[[float], specs.Spec]:
     return lambda compression: specs.Kron(terms=terms, compression=compression)
 
 
-def _rate(name: str) -> Mapping[str, Any]:
-    return {"learning_rate": CONTENDERS[name].learning_rate}
-
-
 RECIPES = {
     **{name: CONTENDERS[name] for name in STRUCTURES},
     **{
@@ -81,29 +77,18 @@ RECIPES = {
     "DopedKron, entries start large, structure small": _like("DopedKron", scales=(0.1, 10.0)),
     "Doped LowRank, entries start large": _like("Doped LowRank", scales=(1.0, 10.0)),
     "DopedKron, no dropout": _like("DopedKron", dropout=0.0),
-    "DopedKron, 4 x 1 blocks": doped_kron((1, 4), **_rate("DopedKron")),
-    "DopedKron, 8 x 1 blocks": doped_kron((1, 8), **_rate("DopedKron")),
-    "DopedKron, fixed support": doped_kron(
-        anneal=False, pruned=0.0, dropout=0.0, **_rate("DopedKron")
-    ),
+    "DopedKron, 4 x 1 blocks": doped_kron((1, 4)),
+    "DopedKron, 8 x 1 blocks": doped_kron((1, 8)),
+    "DopedKron, fixed support": doped_kron(anneal=False, pruned=0.0, dropout=0.0),
     "DopedKron, all entries compete": _like("DopedKron", sparsify={"axis": None}),
     "Sparse, all entries compete": _like("Sparse", sparsify={"axis": None}),
     "DopedKron, movement": _like("DopedKron", sparsify={"score": "movement"}),
     "DopedKron, Fisher": _like("DopedKron", sparsify={"score": "fisher"}),
     "Sparse, Fisher": _like("Sparse", sparsify={"score": "fisher"}),
-    **{f"Kron, {t} terms": Recipe(_kron(t), **_rate("Kron")) for t in (2, 4)},
-    **{
-        f"Doped Kron, half of the bytes, {t} terms": doped(
-            _kron(t), share=0.5, **_rate("DopedKron")
-        )
-        for t in (2, 4)
-    },
-    "Doped LowRank, half of the bytes": doped(
-        lambda c: specs.LowRank(compression=c), share=0.5, **_rate("Doped LowRank")
-    ),
-    "Doped LowRank, most of the bytes": doped(
-        lambda c: specs.LowRank(compression=c), share=0.75, **_rate("Doped LowRank")
-    ),
+    **{f"Kron, {t} terms": Recipe(_kron(t)) for t in (2, 4)},
+    **{f"Doped Kron, half of the bytes, {t} terms": doped(_kron(t), share=0.5) for t in (2, 4)},
+    "Doped LowRank, half of the bytes": doped(lambda c: specs.LowRank(compression=c), share=0.5),
+    "Doped LowRank, most of the bytes": doped(lambda c: specs.LowRank(compression=c), share=0.75),
 }
 LONGER = ("Dense", "DopedKron", "Doped LowRank", "Sparse", "LowRank")
 """Those that also train for four times as many steps."""
