@@ -25,7 +25,7 @@ from typing import Any
 import structlin as sl
 from structlin.demo._results import device_name, write_json
 
-__all__ = ["RESULTS", "RUNS", "Row", "carry_out", "parser"]
+__all__ = ["RESULTS", "RUNS", "Row", "carry_out", "lock", "parser"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RUNS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "structlin" / "training"
@@ -89,11 +89,11 @@ def carry_out(rows: Iterable[Row], given: argparse.Namespace) -> None:
             continue
         folder = row.folder(given.runs)
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder / "lock", wait=False) as mine:
+        with lock(folder / "lock", wait=False) as mine:
             if not mine or _there(row, given.out):
                 continue
             found = {"name": row.name, "recipe": row.recipe} | row.measure(folder)
-        with _lock(given.runs / f"{given.out.name}.lock"):
+        with lock(given.runs / f"{given.out.name}.lock"):
             _write(given.out, found)
         print(f"{row.name}: {found.get('refused') or found.get('figures')}", file=sys.stderr)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -122,7 +122,7 @@ def _write(out: Path, found: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Whether this process alone has ``path``; it has if it waits. A kill gives it back."""
     with open(path, "w") as file:
         try:

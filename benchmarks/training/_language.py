@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from _data import Streams, Text, Window
-from _experiments import Row
+from _experiments import Row, lock
 from _recipes import Recipe, Schedule, prepared
 from _trainer import train
 
@@ -188,9 +188,10 @@ def language_row(
 def _model(row: Row, runs: Path) -> Any:
     """What a row trains; it is trained here if it was not."""
     folder = row.folder(runs)
-    if not (folder / "model.slin").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        row.measure(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / "lock"):
+        if not (folder / "model.slin").exists():
+            row.measure(folder)
     return sl.load(folder / "model.slin")
 
 
