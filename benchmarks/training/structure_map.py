@@ -77,12 +77,24 @@ RECIPES = {
     "DopedKron, entries start large, structure small": _like("DopedKron", scales=(0.1, 10.0)),
     "Doped LowRank, entries start large": _like("Doped LowRank", scales=(1.0, 10.0)),
     "DopedKron, no dropout": _like("DopedKron", dropout=0.0),
+    "DopedKron, no dropout, by gate": _by_gate(_like("DopedKron", dropout=0.0)),
+    "DopedKron, no dropout, by gate, entries start large": _by_gate(
+        _like("DopedKron", dropout=0.0, scales=(1.0, 10.0))
+    ),
+    "DopedKron, no dropout, entries start large": _like(
+        "DopedKron", dropout=0.0, scales=(1.0, 10.0)
+    ),
+    "Doped LowRank, no dropout": _like("Doped LowRank", dropout=0.0),
     "DopedKron, 4 x 1 blocks": doped_kron((1, 4)),
     "DopedKron, 8 x 1 blocks": doped_kron((1, 8)),
     "DopedKron, fixed support": doped_kron(anneal=False, pruned=0.0, dropout=0.0),
     "DopedKron, all entries compete": _like("DopedKron", sparsify={"axis": None}),
     "Sparse, all entries compete": _like("Sparse", sparsify={"axis": None}),
     "DopedKron, movement": _like("DopedKron", sparsify={"score": "movement"}),
+    "DopedKron, no dropout, by gate, movement": _by_gate(
+        _like("DopedKron", dropout=0.0, sparsify={"score": "movement"})
+    ),
+    "Sparse, movement": _like("Sparse", sparsify={"score": "movement"}),
     "DopedKron, Fisher": _like("DopedKron", sparsify={"score": "fisher"}),
     "Sparse, Fisher": _like("Sparse", sparsify={"score": "fisher"}),
     **{f"Kron, {t} terms": Recipe(_kron(t)) for t in (2, 4)},
