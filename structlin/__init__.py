@@ -8,7 +8,7 @@ layer is first asked for.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from structlin import functional, matrices, specs, storage, surgery, train
+from structlin import functional, matrices, specs, storage, surgery, text, train
 from structlin.matrices import combine, partition
 from structlin.storage import load, save
 from structlin.surgery import (
@@ -24,7 +24,7 @@ from structlin.surgery import (
 )
 
 if TYPE_CHECKING:
-    from structlin import linen, nnx
+    from structlin import linen, networks, nnx
     from structlin.linen import (
         HMD,
         RNN,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         MGUCell,
         Monarch,
         ProjectedLSTMCell,
+        Projection,
         QRNNCell,
         SimpleCell,
         Sparse,
@@ -75,6 +76,7 @@ __all__ = [
     "Monarch",
     "Plan",
     "ProjectedLSTMCell",
+    "Projection",
     "QRNNCell",
     "Recipe",
     "SRUCell",
@@ -92,6 +94,7 @@ __all__ = [
     "linen",
     "load",
     "matrices",
+    "networks",
     "nnx",
     "pack",
     "partition",
@@ -101,6 +104,7 @@ __all__ = [
     "specs",
     "storage",
     "surgery",
+    "text",
     "train",
 ]
 
@@ -108,7 +112,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'structlin' has no attribute {name!r}")
-    if name in ("linen", "nnx"):
+    if name in ("linen", "networks", "nnx"):
         return importlib.import_module(f"structlin.{name}")
     return getattr(importlib.import_module("structlin.linen"), name)
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 FOLDER = Path(__file__).parents[1] / "examples"
 # 08 needs processes of its own, which test_distributed.py gives it.
 EXAMPLES = [p for p in sorted(FOLDER.glob("[0-9]*.py")) if p.stem != "08_distributed"]
-CHECKPOINT = next(p for p in EXAMPLES if p.stem.startswith("07"))
+CHECKPOINT, TEXTS = (next(p for p in EXAMPLES if p.stem.startswith(n)) for n in ("07", "09"))
 
 
 def numbers(pattern, text):
@@ -36,9 +36,26 @@ def checkpoint(tmp_path, rng):
     return tmp_path / "lstm.safetensors"
 
 
+@pytest.fixture
+def texts(tmp_path, rng):
+    """A folder like that of ATIS, of texts that one word decides."""
+    words = {"flight": "fly flights flying", "fare": "fare price cost", "city": "where city town"}
+    others = ["the", "to", "from", "please", "in", "show", "me", "boston", "dallas", "early"]
+    for part, count in (("train", 320), ("test", 100)):
+        (tmp_path / part).mkdir()
+        labels = [str(x) for x in rng.choice(list(words), count)]
+        lines = [
+            " ".join(rng.permutation([*rng.choice(others, 5), rng.choice(words[x].split())]))
+            for x in labels
+        ]
+        (tmp_path / part / "label").write_text("\n".join(labels), encoding="utf-8")
+        (tmp_path / part / "seq.in").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_example_runs(path, capsys, outputs, monkeypatch, checkpoint):
-    arguments = [checkpoint] if path == CHECKPOINT else []
+def test_example_runs(path, capsys, outputs, monkeypatch, checkpoint, texts):
+    arguments = {CHECKPOINT: [checkpoint], TEXTS: [texts]}.get(path, [])
     monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
     runpy.run_path(str(path), run_name="__main__")
     outputs[path.stem[:2]] = capsys.readouterr().out
@@ -87,6 +104,11 @@ def test_pytorch_checkpoint_is_converted_and_compressed(outputs):
     assert converted_and_compressed(outputs["07"])
 
 
+def test_exported_model_reads_raw_text(outputs):
+    (right,) = numbers(r"text; ([\d.]+)%", outputs["09"])
+    assert right > 80  # the most frequent of three intents is about a third
+
+
 def test_real_checkpoint_is_converted_and_compressed(data_dir, capsys, monkeypatch):
     monkeypatch.setenv("STRUCTLIN_DATA", str(data_dir))
     monkeypatch.setattr(sys, "argv", [str(CHECKPOINT)])
@@ -94,9 +116,16 @@ def test_real_checkpoint_is_converted_and_compressed(data_dir, capsys, monkeypat
     assert converted_and_compressed(capsys.readouterr().out)
 
 
-def test_without_a_checkpoint_one_line_says_what_to_give(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (CHECKPOINT, "no .*silero.*: give a .safetensors file"),
+        (TEXTS, "no .*atis.*: give a folder like that of ATIS"),
+    ],
+)
+def test_without_data_one_line_says_what_to_give(path, message, tmp_path, monkeypatch):
     monkeypatch.setenv("STRUCTLIN_DATA", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", [str(CHECKPOINT)])
-    with pytest.raises(SystemExit, match="no .*silero.*: give a .safetensors file") as caught:
-        runpy.run_path(str(CHECKPOINT), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [str(path)])
+    with pytest.raises(SystemExit, match=message) as caught:
+        runpy.run_path(str(path), run_name="__main__")
     assert "\n" not in str(caught.value)

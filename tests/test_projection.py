@@ -37,11 +37,14 @@ def entry(row, column, seed, kind):
         return -1.0 if bits >> 31 else 1.0
     if kind == "ternary":
         return {0: 0.0, 1: 2**0.5, 2: -(2**0.5), 3: 0.0}[bits >> 30]
+    if kind == "uniform":
+        levels = [(2 * level - 255) / 256 for level in range(256)]
+        return levels[bits >> 24] / (sum(v * v for v in levels) / 256) ** 0.5
     one, two = (((b >> 9) + 0.5) / 2**23 for b in (bits, mix(bits + 0x3C6EF372 & MASK)))
     return math.sqrt(-2 * math.log(one)) * math.cos(2 * math.pi * two)
 
 
-@pytest.mark.parametrize("kind", ["sign", "ternary", "normal"])
+@pytest.mark.parametrize("kind", ["sign", "ternary", "uniform", "normal"])
 @pytest.mark.parametrize("seed", [0, 7, -1, 2**40 + 3])
 def test_entries_by_definition(kind, seed):
     m, n = 4, 3
@@ -109,7 +112,9 @@ def test_no_two_rows_of_a_large_table_agree():
     assert len(np.unique(words[:, 0] << np.uint64(32) | words[:, 1])) == 200_000
 
 
-@pytest.mark.parametrize(("kind", "fourth"), [("sign", 1.0), ("ternary", 2.0), ("normal", 3.0)])
+@pytest.mark.parametrize(
+    ("kind", "fourth"), [("sign", 1.0), ("ternary", 2.0), ("uniform", 1.8), ("normal", 3.0)]
+)
 def test_moments(kind, fourth):
     m, n = 200, 300
     w = np.asarray(ms.Projection.of((m, n), 3, kind).to_dense(), np.float64) * m**0.5
@@ -120,7 +125,7 @@ def test_moments(kind, fourth):
         assert abs((w == 0).mean() - 0.5) < 0.02
 
 
-@pytest.mark.parametrize("kind", ["sign", "ternary", "normal"])
+@pytest.mark.parametrize("kind", ["sign", "ternary", "uniform", "normal"])
 def test_products_keep_the_variance_and_distances(kind, rng):
     matrix = ms.Projection.of((60, 400), 1, kind)
     x = rng.normal(size=(16, 60)).astype("f")
@@ -168,7 +173,7 @@ def test_gradients_forward_and_backward_store_no_rows(x64, rng):
     [
         (((0, 3),), "sizes from 1"),
         (((3, 2**31),), "sizes from 1"),
-        (((2, 3), 0, "gaussian"), "sign, ternary, normal; given 'gaussian'"),
+        (((2, 3), 0, "gaussian"), "sign, ternary, uniform, normal; given 'gaussian'"),
         (((2, 3), 0, "sign", jnp.int32), "floating dtype"),
     ],
 )

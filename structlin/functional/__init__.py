@@ -6,6 +6,14 @@ from structlin.functional._cells import GRU, LSTM, MGU, Simple
 from structlin.functional._compact_cells import QRNN, SRU, CoupledLSTM, FastGRNN, ProjectedLSTM
 from structlin.functional._dense import Kernel, dense, precise, promote, side_by_side
 from structlin.functional._embed import attend, embed
+from structlin.functional._projection import (
+    pack_signs,
+    project,
+    project_features,
+    projected_columns,
+    signs,
+    unpack_signs,
+)
 
 __all__ = [
     "GRU",
@@ -25,7 +33,13 @@ __all__ = [
     "dense",
     "described",
     "embed",
+    "pack_signs",
     "precise",
+    "project",
+    "project_features",
+    "projected_columns",
     "promote",
     "side_by_side",
+    "signs",
+    "unpack_signs",
 ]

@@ -20,12 +20,20 @@ from structlin.kernels._fourier import (
     spectrum,
 )
 from structlin.kernels._gather import carry_beside, gather_rows, merge_rows, zeros_beside
-from structlin.kernels._hash import hash_normal, hash_sign, hash_ternary, hash_words
+from structlin.kernels._hash import (
+    HASH_ENTRIES,
+    hash_normal,
+    hash_sign,
+    hash_ternary,
+    hash_uniform,
+    hash_words,
+)
 from structlin.kernels._kronecker import kronecker_flops, kronecker_order, kronecker_rmatmul
 from structlin.kernels._monarch import monarch_flops, monarch_rmatmul
 from structlin.kernels._sparse import slot_matmul, slot_rmatmul
 
 __all__ = [
+    "HASH_ENTRIES",
     "block_matmul",
     "block_rmatmul",
     "carry_beside",
@@ -39,6 +47,7 @@ __all__ = [
     "hash_normal",
     "hash_sign",
     "hash_ternary",
+    "hash_uniform",
     "hash_words",
     "kronecker_columns",
     "kronecker_flops",

@@ -4,10 +4,19 @@ Each is a function of a row, a column and a seed, in 32-bit integer arithmetic a
 are the same on every device and with every release of JAX.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-__all__ = ["hash_normal", "hash_sign", "hash_ternary", "hash_words"]
+__all__ = [
+    "HASH_ENTRIES",
+    "hash_normal",
+    "hash_sign",
+    "hash_ternary",
+    "hash_uniform",
+    "hash_words",
+]
 
 
 def hash_words(rows: jax.Array, columns: jax.Array, seed: int) -> jax.Array:
@@ -48,6 +57,14 @@ def hash_ternary(words: jax.Array) -> jax.Array:
     return (bits == 1).astype(jnp.float32) - (bits == 2).astype(jnp.float32)
 
 
+def hash_uniform(words: jax.Array) -> jax.Array:
+    """One of the 256 odd multiples of 1/256 between -1 and 1, float32, by the eight highest bits.
+
+    So coarse because sums of a few thousand are then exact, and the same in any order.
+    """
+    return (2 * (words >> 24).astype(jnp.float32) - 255) / 256
+
+
 def hash_normal(words: jax.Array) -> jax.Array:
     """A standard normal number below 5.9 in size, float32, from each word and a second made of it.
 
@@ -57,6 +74,15 @@ def hash_normal(words: jax.Array) -> jax.Array:
     radius = jnp.sqrt(-2 * jnp.log(_uniform(words)))
     other = _uniform(_mix(words + jnp.uint32(0x3C6EF372)))
     return radius * jnp.cos(2 * jnp.pi * other)
+
+
+HASH_ENTRIES: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "sign": hash_sign,
+    "ternary": hash_ternary,
+    "uniform": hash_uniform,
+    "normal": hash_normal,
+}
+"""Kind -> how an entry comes from a word of 32 random bits."""
 
 
 def _uniform(words: jax.Array) -> jax.Array:

@@ -24,6 +24,7 @@ from structlin.linen._named import (
     Sparse,
     Toeplitz,
 )
+from structlin.linen._projection import Projection
 from structlin.linen._rnn import RNN
 from structlin.linen._serialise import register_serialization
 from structlin.linen._structured import Structured, structured
@@ -47,6 +48,7 @@ __all__ = [
     "MGUCell",
     "Monarch",
     "ProjectedLSTMCell",
+    "Projection",
     "QRNNCell",
     "SRUCell",
     "SimpleCell",

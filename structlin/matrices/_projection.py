@@ -4,7 +4,6 @@ A product makes a few rows at a time inside a loop; its gradient makes them agai
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,24 +16,26 @@ from structlin.matrices._reductions import wide_dtype
 
 __all__ = ["Projection"]
 
-KINDS: dict[str, tuple[Callable[[jax.Array], jax.Array], float]] = {
-    "sign": (kernels.hash_sign, 1.0),
-    "ternary": (kernels.hash_ternary, 2.0**0.5),
-    "normal": (kernels.hash_normal, 1.0),
+SCALES = {
+    "sign": 1.0,
+    "ternary": 2.0**0.5,
+    "uniform": (3 / (1 - 2.0**-16)) ** 0.5,
+    "normal": 1.0,
 }
-"""Kind -> how an entry comes from a word of 32 random bits, and what gives it variance one."""
+"""Kind -> what gives an entry variance one."""
 
 
 class Projection(Matrix):
     """A fixed random matrix that takes no memory: each entry is a hash of its row and column.
 
-    Entries have mean 0 and variance ``1 / m``, so products keep the variance of their input. Signs
-    and ternary entries are the same on every platform; normal ones to the rounding of its
-    logarithm and cosine. There is nothing to train or to fit. `flops` counts the product
-    alone; making the entries takes some thirty integer operations each.
+    Entries have mean 0 and variance ``1 / m``, so products keep the variance of their input. They
+    are the same on every platform; normal ones to the rounding of its logarithm and cosine. There
+    is nothing to train or to fit. `flops` counts the product alone; making the entries takes some
+    thirty integer operations each.
 
     Formula: ``W[i, j] = g(hash(i, j, seed)) / sqrt(m)``, where ``g`` gives 1 or -1; or 0 half of
-        the time, else ``sqrt(2)`` or ``-sqrt(2)``; or a normal number
+        the time, else ``sqrt(2)`` or ``-sqrt(2)``; or one of 256 numbers in equal steps from
+        about ``-sqrt(3)`` to ``sqrt(3)``; or a normal number
     Storage: none
     FLOPs: ``2 m n``, and the hash of every entry
     Rank: ``min(m, n)``, almost surely
@@ -47,7 +48,7 @@ class Projection(Matrix):
         columns: ``n``.
         seed: Which of the random matrices.
         dtype_name: The dtype of its entries by name.
-        kind: ``"sign"``, ``"ternary"`` or ``"normal"``.
+        kind: ``"sign"``, ``"ternary"``, ``"uniform"`` or ``"normal"``.
         flipped: 1 for the transpose of the projection of shape ``(n, m)``, else 0.
     """
 
@@ -70,8 +71,8 @@ class Projection(Matrix):
         m, n = shape
         if min(m, n) < 1 or max(m, n) >= 2**31:
             raise ValueError(f"A projection has sizes from 1 to 2**31 - 1; given {shape}.")
-        if kind not in KINDS:
-            raise ValueError(f"A projection is of kind {', '.join(KINDS)}; given {kind!r}.")
+        if kind not in SCALES:
+            raise ValueError(f"A projection is of kind {', '.join(SCALES)}; given {kind!r}.")
         if not jnp.issubdtype(dtype, jnp.inexact):
             raise ValueError(f"A projection has entries of a floating dtype; given {dtype}.")
         return cls(int(m), int(n), int(seed), jax.dtypes.canonicalize_dtype(dtype).name, kind)
@@ -130,9 +131,9 @@ class Projection(Matrix):
         pair = rows[..., None], jnp.arange(self.columns, dtype=jnp.int32)
         first, second = pair[::-1] if self.flipped else pair
         words = kernels.hash_words(first, second, self.seed)
-        entry, scale = KINDS[self.kind]
-        scale *= (self.columns if self.flipped else self.rows) ** -0.5
-        return (entry(words).astype(self._real) * scale).astype(self.dtype)
+        scale = SCALES[self.kind] * (self.columns if self.flipped else self.rows) ** -0.5
+        entries = kernels.HASH_ENTRIES[self.kind](words).astype(self._real)
+        return (entries * scale).astype(self.dtype)
 
     @property
     def _real(self) -> Any:

@@ -25,6 +25,7 @@ from structlin.nnx._named import (
     Toeplitz,
 )
 from structlin.nnx._params import params, with_params
+from structlin.nnx._projection import Projection
 from structlin.nnx._recurrent import GRUCell, LSTMCell, SimpleCell
 from structlin.nnx._rnn import RNN
 from structlin.nnx._surgery import (
@@ -57,6 +58,7 @@ __all__ = [
     "MGUCell",
     "Monarch",
     "ProjectedLSTMCell",
+    "Projection",
     "QRNNCell",
     "SRUCell",
     "SimpleCell",
