@@ -251,16 +251,22 @@ def _trained(
     settings, features = model.settings, data.train.x.shape[-1]
     batches = Batches(data.train, settings.batch)
     steps = settings.epochs * (len(data.train.y) // settings.batch)
-    start = drawn(model, features, seed)
+    start = recipe.started(drawn(model, features, seed))
+    # No checkpoint takes arrays without entries, such as the dense columns of an HMD that has none.
+    kept, empty = (
+        jax.tree.map(lambda x, full=full: x if bool(x.size) is full else None, start)
+        for full in (True, False)
+    )
+    loss = loss_of(recipe, model, teacher)
     trained = train(
-        loss_of(recipe, model, teacher),
-        start,
-        recipe.optimiser(start, Schedule(steps, recipe.learning_rate)),
+        lambda params, batch, key: loss(sl.combine(params, empty), batch, key),
+        kept,
+        recipe.optimiser(kept, Schedule(steps, recipe.learning_rate)),
         lambda seed, step: (batches(seed, step), np.float32(recipe.to_go(step, steps))),
         steps=steps,
         seed=seed,
         folder=folder,
-        evaluate=lambda params: {"valid": accuracy(model, params, data.valid)},
+        evaluate=lambda params: {"valid": accuracy(model, sl.combine(params, empty), data.valid)},
         title=folder.name,
     )
-    return trained.params, trained.seconds
+    return sl.combine(trained.params, empty), trained.seconds

@@ -92,7 +92,10 @@ def test_intents(data_dir):
 
 @pytest.mark.parametrize(
     ("name", "folder", "sizes", "side"),
-    [("mnist_rows", "mnist", [55000, 5000, 10000], 28), ("usps_rows", "usps", [6562, 729, 2007], 16)],
+    [
+        ("mnist_rows", "mnist", [55000, 5000, 10000], 28),
+        ("usps_rows", "usps", [6562, 729, 2007], 16),
+    ],
 )
 def test_digits(name, folder, sizes, side, data_dir):
     found = getattr(data, name)(data_dir / folder)
