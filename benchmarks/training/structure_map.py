@@ -34,10 +34,13 @@ STRUCTURES = (
     "Kron",
 )
 STEPS, WIDTH = 3000, 128
+DROPOUT = 0.05
+"""Of the doped matrices in the table of recipes, where a name does not say otherwise."""
 
 
 def _like(name: str, **changes: Any) -> Recipe:
-    return dataclasses.replace(CONTENDERS[name], **changes)
+    dropout = DROPOUT if name.startswith("Doped") else 0.0
+    return dataclasses.replace(CONTENDERS[name], **{"dropout": dropout} | changes)
 
 
 def _by_gate(recipe: Recipe) -> Recipe:
@@ -53,13 +56,13 @@ def _kron(terms: int) -> Callable[[float], specs.Spec]:
 
 
 RECIPES = {
-    **{name: CONTENDERS[name] for name in STRUCTURES},
+    **{name: _like(name) for name in STRUCTURES},
     **{
         f"{name}, distilled": _like(name, distilled=0.5)
         for name in ("DopedKron", "Doped LowRank", "Sparse", "LowRank", "HMD")
     },
     **{
-        f"{name}, by gate": _by_gate(CONTENDERS[name])
+        f"{name}, by gate": _by_gate(_like(name))
         for name in ("DopedKron", "Sparse", "LowRank", "Kron")
     },
     **{
@@ -85,9 +88,9 @@ RECIPES = {
         "DopedKron", dropout=0.0, scales=(1.0, 10.0)
     ),
     "Doped LowRank, no dropout": _like("Doped LowRank", dropout=0.0),
-    "DopedKron, 4 x 1 blocks": doped_kron((1, 4)),
-    "DopedKron, 8 x 1 blocks": doped_kron((1, 8)),
-    "DopedKron, fixed support": doped_kron(anneal=False, pruned=0.0, dropout=0.0),
+    "DopedKron, 4 x 1 blocks": doped_kron((1, 4), dropout=DROPOUT),
+    "DopedKron, 8 x 1 blocks": doped_kron((1, 8), dropout=DROPOUT),
+    "DopedKron, fixed support": doped_kron(anneal=False, pruned=0.0),
     "DopedKron, all entries compete": _like("DopedKron", sparsify={"axis": None}),
     "Sparse, all entries compete": _like("Sparse", sparsify={"axis": None}),
     "DopedKron, movement": _like("DopedKron", sparsify={"score": "movement"}),
@@ -98,9 +101,16 @@ RECIPES = {
     "DopedKron, Fisher": _like("DopedKron", sparsify={"score": "fisher"}),
     "Sparse, Fisher": _like("Sparse", sparsify={"score": "fisher"}),
     **{f"Kron, {t} terms": Recipe(_kron(t)) for t in (2, 4)},
-    **{f"Doped Kron, half of the bytes, {t} terms": doped(_kron(t), share=0.5) for t in (2, 4)},
-    "Doped LowRank, half of the bytes": doped(lambda c: specs.LowRank(compression=c), share=0.5),
-    "Doped LowRank, most of the bytes": doped(lambda c: specs.LowRank(compression=c), share=0.75),
+    **{
+        f"Doped Kron, half of the bytes, {t} terms": doped(_kron(t), share=0.5, dropout=DROPOUT)
+        for t in (2, 4)
+    },
+    "Doped LowRank, half of the bytes": doped(
+        lambda c: specs.LowRank(compression=c), share=0.5, dropout=DROPOUT
+    ),
+    "Doped LowRank, most of the bytes": doped(
+        lambda c: specs.LowRank(compression=c), share=0.75, dropout=DROPOUT
+    ),
 }
 LONGER = ("Dense", "DopedKron", "Doped LowRank", "Sparse", "LowRank")
 """Those that also train for four times as many steps."""
@@ -134,7 +144,7 @@ def recipe_rows(text: Text) -> list[Row]:
         for name in LONGER:
             size = 1.0 if name == "Dense" else asked
             called = f"recipe, {size:g}x, {name}, 4 times the steps"
-            made.append(language_row(called, text, longer, CONTENDERS[name], size, 0))
+            made.append(language_row(called, text, longer, _like(name), size, 0))
     return list({row.name: row for row in made}.values())
 
 
