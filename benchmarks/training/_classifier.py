@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _data import Batches, Labelled, Sequences
-from _experiments import Row
+from _experiments import Row, finished
 from _recipes import Recipe, Schedule, prepared
 from _sizes import Asked, Shape, kernel_specs, sizes
 from _trainer import train
@@ -207,7 +207,7 @@ def classifier_row(
         except ValueError as error:
             return {"refused": str(error)}
         model = Classifier(len(data.classes), made, kernels)
-        taught = None if teacher is None else _teacher(teacher, folder.parent)
+        taught = None if teacher is None else finished(teacher, folder.parent)
         params, seconds = _trained(folder, data, model, recipe, seed, taught)
         sl.save(folder / "model.slin", sl.pack(params))
         return {
@@ -237,14 +237,6 @@ def narrowed(settings: Settings, features: int, asked: float) -> Settings:
     )
 
 
-def _teacher(row: Row, runs: Path) -> Any:
-    folder = row.folder(runs)
-    if not (folder / "model.slin").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        row.measure(folder)
-    return sl.load(folder / "model.slin")
-
-
 def _trained(
     folder: Path, data: Sequences, model: Classifier, recipe: Recipe, seed: int, teacher: Any
 ) -> tuple[Any, float]:
@@ -252,21 +244,15 @@ def _trained(
     batches = Batches(data.train, settings.batch)
     steps = settings.epochs * (len(data.train.y) // settings.batch)
     start = recipe.started(drawn(model, features, seed))
-    # No checkpoint takes arrays without entries, such as the dense columns of an HMD that has none.
-    kept, empty = (
-        jax.tree.map(lambda x, full=full: x if bool(x.size) is full else None, start)
-        for full in (True, False)
-    )
-    loss = loss_of(recipe, model, teacher)
     trained = train(
-        lambda params, batch, key: loss(sl.combine(params, empty), batch, key),
-        kept,
-        recipe.optimiser(kept, Schedule(steps, recipe.learning_rate)),
+        loss_of(recipe, model, teacher),
+        start,
+        recipe.optimiser(start, Schedule(steps, recipe.learning_rate)),
         lambda seed, step: (batches(seed, step), np.float32(recipe.to_go(step, steps))),
         steps=steps,
         seed=seed,
         folder=folder,
-        evaluate=lambda params: {"valid": accuracy(model, sl.combine(params, empty), data.valid)},
+        evaluate=lambda params: {"valid": accuracy(model, params, data.valid)},
         title=folder.name,
     )
-    return sl.combine(trained.params, empty), trained.seconds
+    return trained.params, trained.seconds

@@ -25,7 +25,7 @@ from typing import Any
 import structlin as sl
 from structlin.demo._results import device_name, write_json
 
-__all__ = ["RESULTS", "RUNS", "Row", "carry_out", "lock", "parser"]
+__all__ = ["RESULTS", "RUNS", "Row", "carry_out", "finished", "parser"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RUNS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "structlin" / "training"
@@ -89,11 +89,11 @@ def carry_out(rows: Iterable[Row], given: argparse.Namespace) -> None:
             continue
         folder = row.folder(given.runs)
         folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder / "lock", wait=False) as mine:
+        with _lock(folder / "lock", wait=False) as mine:
             if not mine or _there(row, given.out):
                 continue
             found = {"name": row.name, "recipe": row.recipe} | row.measure(folder)
-        with lock(given.runs / f"{given.out.name}.lock"):
+        with _lock(given.runs / f"{given.out.name}.lock"):
             _write(given.out, found)
         print(f"{row.name}: {found.get('refused') or found.get('figures')}", file=sys.stderr)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -121,8 +121,18 @@ def _write(out: Path, found: dict[str, Any]) -> None:
     write_json(out, _header() | {"rows": sorted(rows, key=lambda row: row["name"])})
 
 
+def finished(row: Row, runs: Path) -> Any:
+    """What a row leaves as ``model.slin`` in its folder; it is measured here if it was not."""
+    folder = row.folder(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / "lock"):
+        if not (folder / "model.slin").exists():
+            row.measure(folder)
+    return sl.load(folder / "model.slin")
+
+
 @contextlib.contextmanager
-def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+def _lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Whether this process alone has ``path``; it has if it waits. A kill gives it back."""
     with open(path, "w") as file:
         try:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from _data import Streams, Text, Window
-from _experiments import Row, lock
+from _experiments import Row, finished
 from _recipes import Recipe, Schedule, prepared
 from _trainer import train
 
@@ -167,9 +167,9 @@ def language_row(
             return {"refused": str(error)}
         first = recipe.started(first)
         if start is not None:
-            arrays = jax.tree.leaves(_model(start, folder.parent))
+            arrays = jax.tree.leaves(finished(start, folder.parent))
             first = jax.tree.unflatten(jax.tree.structure(first), arrays)
-        taught = None if teacher is None else _model(teacher, folder.parent)
+        taught = None if teacher is None else finished(teacher, folder.parent)
         params, seconds = _trained(folder, text, model, recipe, first, seed, taught)
         sl.save(folder / "model.slin", params)
         cost = size(params)
@@ -183,16 +183,6 @@ def language_row(
         }
 
     return Row(name, about, measure)
-
-
-def _model(row: Row, runs: Path) -> Any:
-    """What a row trains; it is trained here if it was not."""
-    folder = row.folder(runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / "lock"):
-        if not (folder / "model.slin").exists():
-            row.measure(folder)
-    return sl.load(folder / "model.slin")
 
 
 def _trained(

@@ -21,6 +21,8 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 
+import structlin as sl
+
 __all__ = ["DivergedError", "State", "Trained", "train"]
 
 KEPT = 2
@@ -104,6 +106,8 @@ def train(
         DivergedError: The loss is not finite; the message has the step and the first parameter, or
             else gradient, that is not.
     """
+    params, whole = _without_empty(params)
+    loss, evaluate = _after(whole, loss), evaluate and _after(whole, evaluate)
     step = _step(loss, optimiser, with_carry=carry is not None)
     key = jax.random.fold_in(jax.random.key(seed), 1)  # the parameters may be drawn from the first
     zero = jnp.zeros((), jnp.int32)
@@ -128,7 +132,18 @@ def train(
                     seconds = time.perf_counter() - begin
                     kept = {"state": state, "seconds": np.float64(seconds)}
                     manager.save(taken, args=ocp.args.StandardSave(kept))
-    return Trained(state.params, float(state.loss), seconds)
+    return Trained(whole(state.params), float(state.loss), seconds)
+
+
+def _without_empty(params: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Without the arrays of no entries, which no checkpoint takes, and what puts them back."""
+    kept = jax.tree.map(lambda x: x if x.size else None, params)
+    empty = jax.tree.map(lambda x: None if x.size else x, params)
+    return kept, lambda params: sl.combine(params, empty)
+
+
+def _after(whole: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda params, *rest: function(whole(params), *rest)
 
 
 def _step(

@@ -162,3 +162,23 @@ def test_a_watcher_sees_the_step_and_the_loss(tmp_path, monkeypatch, capsys):
     assert "a small one" in shown
     assert "2/2" in shown
     assert "loss" in shown
+
+
+def test_arrays_without_entries_are_kept(tmp_path):
+    params = {"left": jnp.ones(3), "none": jnp.zeros((4, 0))}
+
+    def shape_loss(params, batch, key):
+        return (params["left"] ** 2).sum() + params["none"].sum()
+
+    trained = trainer.train(
+        shape_loss,
+        params,
+        optax.sgd(0.1),
+        lambda seed, step: np.zeros(1),
+        steps=2,
+        seed=0,
+        folder=tmp_path,
+        evaluate=lambda params: {"rows": len(params["none"])},
+    )
+    assert trained.params["none"].shape == (4, 0)
+    np.testing.assert_allclose(trained.params["left"], 0.64, rtol=1e-6)
