@@ -13,10 +13,22 @@ import structlin as sl
 from structlin import specs
 from structlin.matrices import Masked, Sum
 
-__all__ = ["CONTENDERS", "Recipe", "Schedule", "doped", "doped_kron", "prepared"]
+__all__ = [
+    "CONTENDERS",
+    "EARLY_DROPOUT",
+    "Recipe",
+    "Schedule",
+    "contender",
+    "doped",
+    "doped_kron",
+    "prepared",
+]
 
 CLIP, WARM_UP, EVERY = 1.0, 100, 20
 PRUNED, HOST_SHARE = 0.6, 1 / 3
+EARLY_DROPOUT = 0.05
+"""The rate of co-matrix dropout with which learning rates and recipes were compared."""
+
 NEEDED = ("learning_rate",)
 
 
@@ -58,7 +70,7 @@ class Recipe:
         scales: What both parts of a doped matrix are multiplied by at the start; the spec draws
             the second at a tenth of a dense kernel's scale.
         distilled: The weight of the dense model's softened predictions in the loss.
-        sparsify: Further arguments of `structlin.train.sparsify`.
+        sparsify: Further arguments of `structlin.train.sparsify`; a key as its seed.
     """
 
     spec: Callable[[float], specs.Spec | None]
@@ -80,6 +92,8 @@ class Recipe:
         plain, spec = Recipe(self.spec), self.spec(compression)
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         told = {k: v for k, v in fields.items() if k in NEEDED or v != getattr(plain, k)}
+        if "dropout" in told:  # models have a dropout of their own
+            told["co_matrix_dropout"] = told.pop("dropout")
         return told | {"spec": spec and json.loads(spec.to_json())}
 
     def optimiser(self, params: Any, schedule: Schedule) -> Any:
@@ -95,6 +109,8 @@ class Recipe:
             return trained
         begin, end = (int(share * schedule.steps) for share in (self.begin, self.pruned))
         options = {"begin": begin, "end": end, "every": EVERY} | self.sparsify
+        if "key" in options:
+            options["key"] = jax.random.key(options["key"])
         return sl.train.sparsify(trained, sl.train.targets(params), **options)
 
     def started(self, params: Any) -> Any:
@@ -182,3 +198,10 @@ CONTENDERS = {
 }
 """By name, without co-matrix dropout, of which training_co_matrix.json says why; blocks of 16 x 1
 are 16 outputs that share an input: ``(1, 16)`` of a kernel."""
+
+
+def contender(name: str, **changes: Any) -> Recipe:
+    """One of `CONTENDERS` with changes; doped ones have `EARLY_DROPOUT` unless told another."""
+    found = CONTENDERS[name]
+    early = {"dropout": EARLY_DROPOUT} if name.startswith("Doped") and found.pruned else {}
+    return dataclasses.replace(found, **early | changes)

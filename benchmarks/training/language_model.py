@@ -27,7 +27,7 @@ import dataclasses
 from _data import Text, characters, data_folder, words
 from _experiments import Row, carry_out, parser
 from _language import Settings, language_row
-from _recipes import CONTENDERS
+from _recipes import CONTENDERS, contender
 
 MAIN, OTHERS, SEEDS = 10.0, (5.0, 25.0), (0, 1, 2)
 """The compression of all seeds, and those of the first seed alone."""
@@ -61,9 +61,9 @@ def rate_rows() -> list[Row]:
     text = characters(data_folder() / "tinyshakespeare/input.txt")
     settings = dataclasses.replace(SMALL, steps=RATE_STEPS)
     made = []
-    for name, contender in CONTENDERS.items():
+    for name in CONTENDERS:
         for rate in RATES:
-            recipe = dataclasses.replace(contender, learning_rate=rate)
+            recipe = contender(name, learning_rate=rate)
             asked = 1.0 if name == "Dense" else MAIN
             made.append(language_row(f"{name}, rate {rate:g}", text, settings, recipe, asked, 0))
     return made

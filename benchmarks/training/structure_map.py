@@ -9,17 +9,17 @@ kernels by one spec, each structure at the rate that ``language_model.py`` chose
 * ``map``: the structures over hidden sizes and compressions, in 3,000 steps.
 * ``recipe``: what else might help them, at one width: learning from the dense model, longer and
   later pruning, more steps, other dropout, kernels per gate, blocks of several sizes, several
-  Kronecker terms, rates by factor, regrowth, other scores.
+  Kronecker terms, rates by factor, regrowth, other scores. Doped ones have co-matrix dropout unless the name
+  says otherwise.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from _data import Text, characters, data_folder
 from _experiments import Row, carry_out, parser
 from _language import Settings, language_row
-from _recipes import CONTENDERS, Recipe, doped, doped_kron
+from _recipes import CONTENDERS, EARLY_DROPOUT, Recipe, contender, doped, doped_kron
 
 from structlin import specs
 
@@ -34,13 +34,6 @@ STRUCTURES = (
     "Kron",
 )
 STEPS, WIDTH = 3000, 128
-DROPOUT = 0.05
-"""Of the doped matrices in the table of recipes, where a name does not say otherwise."""
-
-
-def _like(name: str, **changes: Any) -> Recipe:
-    dropout = DROPOUT if name.startswith("Doped") else 0.0
-    return dataclasses.replace(CONTENDERS[name], **{"dropout": dropout} | changes)
 
 
 def _by_gate(recipe: Recipe) -> Recipe:
@@ -56,60 +49,68 @@ def _kron(terms: int) -> Callable[[float], specs.Spec]:
 
 
 RECIPES = {
-    **{name: _like(name) for name in STRUCTURES},
+    **{name: contender(name) for name in STRUCTURES},
     **{
-        f"{name}, distilled": _like(name, distilled=0.5)
+        f"{name}, distilled": contender(name, distilled=0.5)
         for name in ("DopedKron", "Doped LowRank", "Sparse", "LowRank", "HMD")
     },
     **{
-        f"{name}, by gate": _by_gate(_like(name))
+        f"{name}, by gate": _by_gate(contender(name))
         for name in ("DopedKron", "Sparse", "LowRank", "Kron")
     },
     **{
-        f"{name}, rates by factor": _like(name, scaled=True)
+        f"{name}, rates by factor": contender(name, scaled=True)
         for name in ("DopedKron", "LowRank", "HMD", "Kron")
     },
     **{
-        f"{name}, rates by factor, spectral start": _like(name, scaled=True, spectral=True)
+        f"{name}, rates by factor, spectral start": contender(name, scaled=True, spectral=True)
         for name in ("DopedKron", "LowRank", "HMD", "Kron")
     },
-    "DopedKron, pruned until 30 %": _like("DopedKron", pruned=0.3),
-    "DopedKron, pruned until 90 %": _like("DopedKron", pruned=0.9),
-    "DopedKron, pruned from 20 % on": _like("DopedKron", begin=0.2),
-    "DopedKron, entries start large": _like("DopedKron", scales=(1.0, 10.0)),
-    "DopedKron, entries start large, structure small": _like("DopedKron", scales=(0.1, 10.0)),
-    "Doped LowRank, entries start large": _like("Doped LowRank", scales=(1.0, 10.0)),
-    "DopedKron, no dropout": _like("DopedKron", dropout=0.0),
-    "DopedKron, no dropout, by gate": _by_gate(_like("DopedKron", dropout=0.0)),
+    "DopedKron, pruned until 30 %": contender("DopedKron", pruned=0.3),
+    "DopedKron, pruned until 90 %": contender("DopedKron", pruned=0.9),
+    "DopedKron, pruned from 20 % on": contender("DopedKron", begin=0.2),
+    "DopedKron, entries start large": contender("DopedKron", scales=(1.0, 10.0)),
+    "DopedKron, entries start large, structure small": contender("DopedKron", scales=(0.1, 10.0)),
+    "Doped LowRank, entries start large": contender("Doped LowRank", scales=(1.0, 10.0)),
+    "DopedKron, no dropout": contender("DopedKron", dropout=0.0),
+    "DopedKron, no dropout, by gate": _by_gate(contender("DopedKron", dropout=0.0)),
     "DopedKron, no dropout, by gate, entries start large": _by_gate(
-        _like("DopedKron", dropout=0.0, scales=(1.0, 10.0))
+        contender("DopedKron", dropout=0.0, scales=(1.0, 10.0))
     ),
-    "DopedKron, no dropout, entries start large": _like(
+    "DopedKron, no dropout, entries start large": contender(
         "DopedKron", dropout=0.0, scales=(1.0, 10.0)
     ),
-    "Doped LowRank, no dropout": _like("Doped LowRank", dropout=0.0),
-    "DopedKron, 4 x 1 blocks": doped_kron((1, 4), dropout=DROPOUT),
-    "DopedKron, 8 x 1 blocks": doped_kron((1, 8), dropout=DROPOUT),
+    "Doped LowRank, no dropout": contender("Doped LowRank", dropout=0.0),
+    "DopedKron, 4 x 1 blocks": doped_kron((1, 4), dropout=EARLY_DROPOUT),
+    "DopedKron, 8 x 1 blocks": doped_kron((1, 8), dropout=EARLY_DROPOUT),
     "DopedKron, fixed support": doped_kron(anneal=False, pruned=0.0),
-    "DopedKron, all entries compete": _like("DopedKron", sparsify={"axis": None}),
-    "Sparse, all entries compete": _like("Sparse", sparsify={"axis": None}),
-    "DopedKron, movement": _like("DopedKron", sparsify={"score": "movement"}),
+    "DopedKron, all entries compete": contender("DopedKron", sparsify={"axis": None}),
+    "Sparse, all entries compete": contender("Sparse", sparsify={"axis": None}),
+    "DopedKron, movement": contender("DopedKron", sparsify={"score": "movement"}),
     "DopedKron, no dropout, by gate, movement": _by_gate(
-        _like("DopedKron", dropout=0.0, sparsify={"score": "movement"})
+        contender("DopedKron", dropout=0.0, sparsify={"score": "movement"})
     ),
-    "Sparse, movement": _like("Sparse", sparsify={"score": "movement"}),
-    "DopedKron, Fisher": _like("DopedKron", sparsify={"score": "fisher"}),
-    "Sparse, Fisher": _like("Sparse", sparsify={"score": "fisher"}),
+    "Sparse, movement": contender("Sparse", sparsify={"score": "movement"}),
+    "DopedKron, Fisher": contender("DopedKron", sparsify={"score": "fisher"}),
+    "Sparse, Fisher": contender("Sparse", sparsify={"score": "fisher"}),
+    **{
+        f"{name}, regrowth": contender(
+            name, dropout=0.0, sparsify={"key": 0, "regrow": 0.3, "every": 100}
+        )
+        for name in ("DopedKron", "Sparse")
+    },
     **{f"Kron, {t} terms": Recipe(_kron(t)) for t in (2, 4)},
     **{
-        f"Doped Kron, half of the bytes, {t} terms": doped(_kron(t), share=0.5, dropout=DROPOUT)
+        f"Doped Kron, half of the bytes, {t} terms": doped(
+            _kron(t), share=0.5, dropout=EARLY_DROPOUT
+        )
         for t in (2, 4)
     },
     "Doped LowRank, half of the bytes": doped(
-        lambda c: specs.LowRank(compression=c), share=0.5, dropout=DROPOUT
+        lambda c: specs.LowRank(compression=c), share=0.5, dropout=EARLY_DROPOUT
     ),
     "Doped LowRank, most of the bytes": doped(
-        lambda c: specs.LowRank(compression=c), share=0.75, dropout=DROPOUT
+        lambda c: specs.LowRank(compression=c), share=0.75, dropout=EARLY_DROPOUT
     ),
 }
 LONGER = ("Dense", "DopedKron", "Doped LowRank", "Sparse", "LowRank")
@@ -144,7 +145,7 @@ def recipe_rows(text: Text) -> list[Row]:
         for name in LONGER:
             size = 1.0 if name == "Dense" else asked
             called = f"recipe, {size:g}x, {name}, 4 times the steps"
-            made.append(language_row(called, text, longer, _like(name), size, 0))
+            made.append(language_row(called, text, longer, contender(name), size, 0))
     return list({row.name: row for row in made}.values())
 
 
