@@ -9,8 +9,8 @@ kernels by one spec, each structure at the rate that ``language_model.py`` chose
 * ``map``: the structures over hidden sizes and compressions, in 3,000 steps.
 * ``recipe``: what else might help them, at one width: learning from the dense model, longer and
   later pruning, more steps, other dropout, kernels per gate, blocks of several sizes, several
-  Kronecker terms, rates by factor, regrowth, other scores. Doped ones have co-matrix dropout unless the name
-  says otherwise.
+  Kronecker terms, rates by factor, regrowth, other scores. Doped ones have co-matrix dropout unless
+  the name says otherwise.
 """
 
 import dataclasses
