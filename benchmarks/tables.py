@@ -19,7 +19,10 @@ from _training_tables import TABLES as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "distributed.md")
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "distributed", "training")),
+)
 TABLE = re.compile(
     r"(<!-- table: (?P<name>[\w-]+)(?P<part>/\w+)? -->\n).*?(?P<end><!-- /table -->)", re.DOTALL
 )
