@@ -95,7 +95,7 @@ def named(prefix: str = "") -> Any:
     """A table of names and test bits, the best first."""
 
     def table(result: dict[str, Any]) -> str:
-        found = sorted(_grouped(result, prefix).items(), key=lambda item: _bits(item[1]))
+        found = sorted(_grouped(result, prefix).items(), key=lambda item: (_bits(item[1]), item[0]))
         return markdown(("", "test bits"), ([name, _cell(rows)] for name, rows in found))
 
     return table
@@ -144,7 +144,10 @@ def recipes(result: dict[str, Any]) -> str:
         for n, rows in found.items()
         if n.startswith("1x, ")
     ]
-    body = [[n, *(_cell(found.get(f"{s}, {n}")) for s in sizes)] for n in sorted(names, key=order)]
+    body = [
+        [n, *(_cell(found.get(f"{s}, {n}")) for s in sizes)]
+        for n in sorted(sorted(names), key=order)
+    ]
     return markdown(("", *sizes), [*rest, *body])
 
 
