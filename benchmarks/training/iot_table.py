@@ -1,9 +1,9 @@
 """Trains small recurrent classifiers of every structure, on digits and on motions.
 
-    python benchmarks/training/iot_table.py                     # what is still missing
-    python benchmarks/training/iot_table.py --only 'usps, '     # rows of this name
-    python benchmarks/training/iot_table.py --rates             # chooses learning rates
-    python benchmarks/training/iot_table.py --time              # adds the times, all rows at once
+python benchmarks/training/iot_table.py                     # what is still missing
+python benchmarks/training/iot_table.py --only 'usps, '     # rows of this name
+python benchmarks/training/iot_table.py --rates             # chooses learning rates
+python benchmarks/training/iot_table.py --time              # adds the times, all rows at once
 """
 
 import argparse
@@ -73,9 +73,7 @@ TASKS = {
     ),
     "har": Task(
         functools.cache(activities),
-        Settings(
-            "LSTM", 128, together=4, read="mean", batch=64, epochs=12, dropout=0.5, noise=0.5
-        ),
+        Settings("LSTM", 128, together=4, read="mean", batch=64, epochs=12, dropout=0.5, noise=0.5),
         (15.0, 38.0),
         {},
     ),
