@@ -20,6 +20,7 @@ from structlin.surgery import (
     fisher,
     pack,
     plan,
+    quantize,
     recipe,
 )
 
@@ -99,6 +100,7 @@ __all__ = [
     "pack",
     "partition",
     "plan",
+    "quantize",
     "recipe",
     "save",
     "specs",

@@ -112,9 +112,16 @@ def scaled(part: Factory, scalar: float) -> Factory:
     return of(lambda made: ms.Scaled.of(made, scalar), part)
 
 
-def quantized(part: Factory, bits: int, codebook: str = "uniform") -> Factory:
+def quantized(
+    part: Factory, bits: int, codebook: str = "uniform", per: int | str = "tensor"
+) -> Factory:
     """The part with its numbers in few bits."""
-    return of(lambda made: ms.Quantized.of(made, bits, codebook), part)
+    return of(lambda made: ms.Quantized.of(made, bits, codebook, per), part)
+
+
+def grouped(*parts: Factory, labels: tuple[int, ...] | None = None) -> Factory:
+    """The parts one above the other, their rows in the order of labels."""
+    return of(lambda *made: ms.RowGroups.of(made, labels), *parts)
 
 
 def shuffled(part: Factory, *, rows: bool = True, columns: bool = True) -> Factory:
@@ -170,9 +177,10 @@ CASES: dict[str, list[Factory]] = {
         quantized(dense(1, 8), 4),
         quantized(dense(20, 1), 3, "symmetric"),
         quantized(dense(9, 7), 2, "kmeans"),
+        quantized(dense(5, 13), 4, per="row"),
         quantized(sparse(12, 10, 3), 5),
         quantized(kronecker((4, 6), (6, 6)), 6),
-        quantized(low_rank(24, 3, 36), 8),
+        quantized(low_rank(24, 3, 36), 8, per=10),
     ],
     "ColumnBlocks": [
         blocks(dense(3, 1)),
@@ -196,6 +204,14 @@ CASES: dict[str, list[Factory]] = {
         shuffled(kronecker((3, 1), (2, 1)), columns=False),
         shuffled(hmd(4, 7, 2, 1), rows=False),
         shuffled(kronecker((4, 6), (6, 6))),
+    ],
+    "RowGroups": [
+        grouped(dense(1, 3)),
+        grouped(low_rank(2, 1, 1), dense(1, 1), labels=(0, 1, 0)),
+        grouped(dense(2, 5), low_rank(3, 1, 5), diagonal(5)),
+        grouped(
+            dense(4, 300), low_rank(12, 3, 300), low_rank(8, 2, 300), labels=(2, 0, 1, 1, 2, 1) * 4
+        ),
     ],
     "Scaled": [
         scaled(dense(1, 3), 2.0),
@@ -251,6 +267,7 @@ SQUARE: dict[str, Factory] = {
     "NMSparse": nm_sparse(2, 4, 1, 2),
     "BlockLowRank": block_low_rank(4, (2, 1), (2, 1)),
     "Quantized": quantized(dense(4, 4), 8),
+    "RowGroups": grouped(dense(1, 4), low_rank(3, 1, 4), labels=(1, 0, 1, 1)),
     "ColumnBlocks": blocks(dense(3, 1), dense(3, 2)),
     "Identity": identity(5),
     "BlockDiagonal": block_stack(3, 2, 2),
@@ -343,10 +360,20 @@ SPEC_CASES: dict[str, list[tuple[specs.Spec, tuple[int, int]]]] = {
         (specs.BlockLowRank((2, 5, 3), (1, 3, 2)), (10, 6)),
         (specs.BlockLowRank(3, compression=2.0), (24, 20)),
     ],
+    "GroupReduce": [
+        (specs.GroupReduce(compression=2.0, groups=3), (24, 20)),
+        (specs.GroupReduce(groups=2, bytes=130), (6, 5)),
+        (specs.GroupReduce(compression=1.0, groups=1, ranks="frequency"), (1, 4)),
+    ],
+    "Transposed": [
+        (specs.Transposed(specs.LowRank(rank=2)), (5, 7)),
+        (specs.Transposed(specs.GroupReduce(compression=2.0, groups=2)), (16, 24)),
+    ],
     "Quantized": [
         (specs.Quantized(specs.Dense(), 4), (9, 6)),
         (specs.Quantized(specs.LowRank(rank=2), 8), (12, 10)),
         (specs.Quantized(specs.Dense(), 2, "kmeans"), (8, 8)),
+        (specs.Quantized(specs.Dense(), 4, per=8, clip="error", feedback=True), (12, 7)),
     ],
     "DopedKron": [
         (specs.DopedKron(density=0.2), (6, 10)),

@@ -224,15 +224,28 @@ def quantized(w):
             return leaf
         table, count = next(tables), int(np.prod(shape))
         codes = stream(leaf, w.bits, count)
+        run = {"tensor": count, "row": shape[-1]}.get(w.per, w.per)
+        rows = table.reshape(-(-count // run), -1)
         level = {
-            "uniform": lambda code: table[0] + table[1] * code,
-            "symmetric": lambda code: table[0] * (code - (2 ** (w.bits - 1) - 1)),
-        }.get(w.codebook, lambda code: table[code])
-        return np.array([level(code) for code in codes]).reshape(shape)
+            "uniform": lambda code, own: own[0] + own[1] * code,
+            "symmetric": lambda code, own: own[0] * (code - (2 ** (w.bits - 1) - 1)),
+        }.get(w.codebook, lambda code, own: own[code])
+        found = [level(code, rows[i // run]) for i, code in enumerate(codes)]
+        return np.array(found).reshape(shape)
 
     leaves, form = jax.tree.flatten(w.codes)
     pairs = zip(leaves, w.shapes, strict=True)
     return oracle(jax.tree.unflatten(form, [decoded(leaf, shape) for leaf, shape in pairs]))
+
+
+def row_groups(w):
+    """The next row of the group that each label names."""
+    m, count = w.shape[0], len(w.groups)
+    rows = [list(np.asarray(oracle(g))) for g in w.groups]
+    if w.labels is None:
+        return np.concatenate(rows)
+    labels = stream(w.labels, max(1, (count - 1).bit_length()), m)
+    return np.array([rows[label].pop(0) for label in labels])
 
 
 ORACLES = {
@@ -248,6 +261,7 @@ ORACLES = {
     "BlockSparse": block_sparse,
     "NMSparse": nm_sparse,
     "Quantized": quantized,
+    "RowGroups": row_groups,
     "Dense": dense,
     "Diagonal": diagonal,
     "Kronecker": kronecker,

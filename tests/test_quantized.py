@@ -93,7 +93,9 @@ def test_bytes_and_numbers_are_counted():
     inner = ms.Dense(jnp.arange(200, dtype=jnp.float32).reshape(20, 10))
     cost = ms.Quantized.of(inner, 3).cost()
     assert cost.bytes == 200 * 3 // 8 + 2 * 4
-    assert cost.params == 2
+    assert cost.params == 200 + 2  # codes count as numbers, and so do levels
+    assert cost.compression_params < 1
+    assert (ms.Quantized.of(inner, 3) + inner).cost().params == 402
     assert cost.dense_bytes == 800
     assert ms.Quantized.of(inner, 3, "kmeans").cost().bytes == 75 + 8 * 4
 
@@ -155,3 +157,95 @@ def test_sparse_matrices_are_packed_and_then_quantised(rng):
 def test_what_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(("per", "kind"), [("row", "uniform"), (7, "symmetric"), (7, "kmeans")])
+def test_groups_have_the_levels_that_they_would_have_alone(per, kind, rng):
+    dense = jnp.asarray(rng.normal(size=(6, 20)) * 10.0 ** np.arange(6)[:, None], jnp.float32)
+    w = ms.Quantized.of(ms.Dense(dense), 2, kind, per)
+    run = 20 if per == "row" else per
+    alone = decompose.table_of(dense.reshape(-1)[:run], 2, kind)
+    assert_allclose(w.tables[0][0], alone, rtol=1e-4)
+    assert w.tables[0].shape[0] == -(-120 // run)
+    ids = jnp.array([[5, 0], [3, 3]])
+    assert_array_equal(w[ids], w.to_dense()[ids])
+    whole = ms.Quantized.of(ms.Dense(dense), 2, kind).to_dense()
+    errors = [np.linalg.norm(d[0] - dense[0]) for d in (w.to_dense(), whole)]
+    assert errors[0] < 0.8 * errors[1]
+    assert w.cost().bytes == 120 * 2 // 8 + w.tables[0].nbytes
+
+
+def test_tables_of_a_matrix_in_half_precision_take_half(rng):
+    dense = jnp.asarray(rng.normal(size=(8, 64)), jnp.float32)
+    wide = ms.Quantized.of(ms.Dense(dense), 4, per=32)
+    half = ms.Quantized.of(ms.Dense(dense).astype(jnp.float16), 4, per=32)
+    assert (wide.cost().bytes, half.cost().bytes) == (256 + 16 * 8, 256 + 16 * 4)
+    errors = [np.linalg.norm(w.to_dense().astype(jnp.float32) - dense) for w in (wide, half)]
+    assert errors[1] < 1.02 * errors[0]
+
+
+def cells_of(codes):
+    """The bits of a code by its entropy."""
+    share = np.bincount(np.asarray(codes).reshape(-1)) / np.asarray(codes).size
+    return -np.sum(share[share > 0] * np.log2(share[share > 0]))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "symmetric"])
+@pytest.mark.parametrize("bits", [3, 8])
+def test_ends_are_chosen_for_error_or_for_size(bits, kind, rng):
+    for values in (rng.standard_t(4, size=3000), rng.exponential(size=3000)):
+        values = jnp.asarray(values, jnp.float32)
+        error, size = {}, {}
+        for clip in (None, "error", "size"):
+            table = decompose.table_of(values, bits, kind, clip)
+            codes = decompose.codes_of(values, table, bits, kind)
+            got = decompose.levels(codes, table, bits, kind)
+            error[clip], size[clip] = float(jnp.sum((got - values) ** 2)), cells_of(codes)
+        assert error["error"] <= error[None] * 1.0001
+        assert error["size"] <= error["error"] * 1.2501
+        assert size["size"] < size["error"]
+
+
+def test_sparse_terms_take_up_what_earlier_ones_lose(rng):
+    dense = jnp.asarray(rng.normal(size=(24, 36)), jnp.float32)
+    inner = specs.Doped(specs.LowRank(rank=4), density=0.25)
+    exact = inner.fit(dense)
+    support = np.asarray(exact.terms[1].values) != 0
+    plain, fed = (specs.Quantized(inner, 3, feedback=f).fit(dense) for f in (False, True))
+    assert plain.cost() == fed.cost()
+    assert_array_equal(*(w.decode().terms[1].indices for w in (plain, fed)))
+    lost = [np.asarray(w.to_dense() - exact.to_dense()) for w in (plain, fed)]
+    assert np.linalg.norm(lost[1][support]) < 0.95 * np.linalg.norm(lost[0][support])
+    assert_allclose(lost[1][~support], lost[0][~support], atol=1e-6)
+    # In eight bits the sparse term itself loses next to nothing.
+    host = ms.Quantized.of(exact.terms[0], 2)
+    fed = ms.Quantized.of(ms.Sum((host, exact.terms[1].pack())), 8, feedback=True)
+    assert_array_equal(fed.decode().terms[0].to_dense(), host.to_dense())
+
+
+def test_terms_of_low_rank_take_up_what_earlier_ones_lose(rng):
+    host = ms.Diagonal(jnp.asarray(rng.normal(size=24), jnp.float32))
+    low = specs.LowRank(rank=8).fit(rng.normal(size=(24, 24)).astype("f"))
+    total = (host + low).to_dense()
+    errors = [
+        np.linalg.norm(ms.Quantized.of(host + low, 3, feedback=f).to_dense() - total)
+        for f in (False, True)
+    ]
+    assert errors[1] < errors[0]
+    alone = [ms.Quantized.of(low, 8, feedback=f).to_dense() for f in (False, True)]
+    assert_array_equal(*alone)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"per": 0}, "per=0"),
+        ({"per": "column"}, "per='column'"),
+        ({"per": True}, "per=True"),
+        ({"clip": "sigma"}, "clip is 'error', 'size' or None; given 'sigma'"),
+        ({"clip": "error", "codebook": "kmeans"}, "places of their own"),
+    ],
+)
+def test_groups_and_ends_that_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        specs.Quantized(specs.Dense(), 4, **options)

@@ -1,4 +1,4 @@
-"""Few levels for many numbers: tables of levels and the codes that name them."""
+"""Few levels for many numbers: the tables of them."""
 
 from typing import Any
 
@@ -7,15 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from structlin.decompose._clip import clipped
+from structlin.decompose._codes import half, in_runs
 from structlin.decompose._dtypes import wide_dtype
 
-__all__ = ["CODEBOOKS", "codes_of", "levels", "lloyd", "table_of"]
-
-CODEBOOKS = ("uniform", "symmetric", "kmeans", "quantile")
-"""The kinds of tables."""
+__all__ = ["lloyd", "table_of"]
 
 
-def table_of(values: jax.Array, bits: int, codebook: str = "uniform") -> jax.Array:
+def table_of(
+    values: jax.Array,
+    bits: int,
+    codebook: str = "uniform",
+    clip: str | None = None,
+    run: int | None = None,
+) -> jax.Array:
     """A table of ``2**bits`` levels for real numbers.
 
     Args:
@@ -26,16 +31,22 @@ def table_of(values: jax.Array, bits: int, codebook: str = "uniform") -> jax.Arr
             ``"kmeans"``: the levels of least squared error that Lloyd's iteration finds, never
             worse than ``"uniform"``; all levels, ascending. ``"quantile"``: the means of equally
             many numbers each; all levels, ascending.
+        clip: Where evenly spaced levels end if not at the least and the largest number:
+            ``"error"`` or ``"size"``, as `structlin.decompose._clip.clipped` says.
+        run: How many neighbouring numbers, row by row, have a table of their own; the last of them
+            may be fewer.
 
     Returns:
-        The table in the dtype of ``values``.
+        The table in the dtype of ``values``; with ``run``, one in each row.
     """
+    if run is not None:
+        return jax.vmap(lambda v: table_of(v, bits, codebook, clip))(in_runs(values, run))
     wide = values.reshape(-1).astype(wide_dtype(values.dtype))
     if codebook == "uniform":
         low, high = wide.min(), wide.max()
         table = jnp.stack([low, (high - low) / (2**bits - 1)])
     elif codebook == "symmetric":
-        table = jnp.max(jnp.abs(wide))[None] / _half(bits)
+        table = jnp.max(jnp.abs(wide))[None] / half(bits)
     else:
         xp = jnp if isinstance(wide, Tracer) else np
         ordered = xp.sort(wide if xp is jnp else np.asarray(wide, np.float64))
@@ -46,31 +57,9 @@ def table_of(values: jax.Array, bits: int, codebook: str = "uniform") -> jax.Arr
             better = found[1][1] < found[0][1]
             starts = [xp.where(better, found[1][0], found[0][0])]
         table = jnp.asarray(starts[0], wide.dtype)
+    if clip is not None:
+        table = clipped(wide, table, bits, codebook, clip)
     return table.astype(values.dtype)
-
-
-def codes_of(values: jax.Array, table: jax.Array, bits: int, codebook: str) -> jax.Array:
-    """The code of the level of ``table`` that is nearest to each number, bytes of its shape."""
-    wide = values.astype(wide_dtype(values.dtype))
-    table = table.astype(wide.dtype)
-    if codebook in ("kmeans", "quantile"):
-        return jnp.searchsorted((table[1:] + table[:-1]) / 2, wide).astype(jnp.uint8)
-    step = table[-1]
-    low = table[0] if codebook == "uniform" else -_half(bits) * step
-    most = 2**bits - 1 if codebook == "uniform" else 2 * _half(bits)
-    found = jnp.round((wide - low) / jnp.where(step > 0, step, 1))
-    return jnp.clip(found, 0, most).astype(jnp.uint8)
-
-
-def levels(codes: jax.Array, table: jax.Array, bits: int, codebook: str) -> jax.Array:
-    """The numbers that ``codes`` name, in the dtype of ``table``."""
-    if codebook in ("kmeans", "quantile"):
-        return table.at[codes.astype(jnp.int32)].get(mode="promise_in_bounds")
-    wide = table.astype(wide_dtype(table.dtype))
-    count = codes.astype(wide.dtype)
-    if codebook == "uniform":
-        return (wide[0] + wide[1] * count).astype(table.dtype)
-    return (wide[0] * (count - jnp.asarray(_half(bits), wide.dtype))).astype(table.dtype)
 
 
 def lloyd(ordered: Any, start: Any, rounds: int = 50, xp: Any = np) -> tuple[Any, Any]:
@@ -124,7 +113,3 @@ def _quantile_means(ordered: Any, bits: int, xp: Any) -> Any:
     near = ordered[np.minimum(ends[:-1], ordered.size - 1)]
     mean = (sums[ends[1:]] - sums[ends[:-1]]) / xp.asarray(np.maximum(count, 1), ordered.dtype)
     return xp.where(count > 0, mean, near)
-
-
-def _half(bits: int) -> int:
-    return max(2 ** (bits - 1) - 1, 1)

@@ -76,7 +76,7 @@ def unpack_bits_at(
     Returns:
         The codes, bytes of the shape of ``places``.
     """
-    stream, size = jnp.asarray(stream), stream.shape[-1]
+    size = stream.shape[-1]
     # Eight places at a time, so that no bit is numbered beyond what an int32 can count.
     group, inside = places // 8, places % 8 * bits
     byte, shift = start + group * bits + inside // 8, (inside % 8).astype(jnp.uint16)

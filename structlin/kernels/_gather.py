@@ -4,6 +4,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 __all__ = ["carry_beside", "gather_rows", "merge_rows", "zeros_beside"]
 
@@ -17,8 +19,11 @@ def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
 
     Returns:
         ``(*rows.shape, ...)``. Under a mesh with explicit axes it is sharded as ``rows`` are, which
-        plain indexing refuses to guess.
+        plain indexing refuses to guess. Of a NumPy array, which may be mapped from a file, no more
+        is read than the rows.
     """
+    if isinstance(table, np.ndarray) and not isinstance(rows, Tracer) and not _explicit():
+        return jnp.asarray(table[np.asarray(rows)])
     table = jnp.asarray(table)
     if _explicit():
         spec = jax.typeof(jnp.asarray(rows)).sharding.spec

@@ -34,6 +34,7 @@ from structlin.matrices._product import Product
 from structlin.matrices._projection import Projection
 from structlin.matrices._quantized import Quantized
 from structlin.matrices._registry import REGISTRY, UnsupportedError
+from structlin.matrices._row_groups import RowGroups
 from structlin.matrices._scaled import Scaled
 from structlin.matrices._sparse import Sparse
 from structlin.matrices._sum import Sum
@@ -67,6 +68,7 @@ __all__ = [
     "Product",
     "Projection",
     "Quantized",
+    "RowGroups",
     "Scaled",
     "Solution",
     "Sparse",

@@ -1,6 +1,7 @@
 """The interface of a structured matrix and what follows from it."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, dataclass_transform
 
@@ -103,15 +104,20 @@ class Matrix(Factorizations):
 
     def cost(self) -> Cost:
         """What it takes to store and to apply this matrix."""
-        leaves = jax.tree.leaves(self)
         m, n = self.shape
         return Cost(
-            params=sum(map(leaf_params, leaves)),
-            bytes=sum(map(leaf_bytes, leaves)),
+            params=sum(self._leaf_params()),
+            bytes=sum(map(leaf_bytes, jax.tree.leaves(self))),
             flops=self.flops(),
             dense_params=m * n,
             dense_bytes=m * n * self.dtype.itemsize,
         )
+
+    def _leaf_params(self) -> list[int]:
+        """The stored numbers in each leaf, a code counted as one."""
+        parts = jax.tree.leaves(self, is_leaf=lambda t: isinstance(t, Matrix) and t is not self)
+        each = (p._leaf_params() if isinstance(p, Matrix) else [leaf_params(p)] for p in parts)
+        return list(itertools.chain.from_iterable(each))
 
     def __repr__(self) -> str:
         return short(self)

@@ -14,7 +14,7 @@ class Cost:
     """Four counts that are never confused, with the dense form to compare with.
 
     Attributes:
-        params: Stored floating point and complex numbers.
+        params: Stored floating point and complex numbers; a code that stands for one counts as one.
         bytes: Stored bytes: numbers, indices, scales and padding.
         flops: Floating point operations of one row's product, a multiply-add counted as two.
         dense_params: The numbers of the dense matrix, ``m * n``.

@@ -1,13 +1,14 @@
 """A matrix as text: on one line, and as a table of its parts."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from structlin.matrices._cost import leaf_bytes, leaf_params
+from structlin.matrices._cost import leaf_bytes
 from structlin.matrices._interface import Interface
 
 __all__ = ["Summary", "short"]
@@ -41,7 +42,7 @@ class Summary:
     """
 
     def __init__(self, matrix: Any) -> None:
-        self.rows = list(_rows(matrix, type(matrix).__name__, max(matrix.cost().bytes, 1), 0))
+        self.rows = list(_rows(matrix, type(matrix).__name__, max(matrix.cost().bytes, 1), 0, 0))
 
     def __str__(self) -> str:
         lines = [HEADS, *(("  " * depth + name, *rest) for depth, name, *rest in self.rows)]
@@ -72,8 +73,8 @@ class Summary:
         return table
 
 
-def _rows(node: Any, name: str, whole: int, depth: int) -> Iterator[tuple]:
-    """``(depth, *cells)`` of a matrix or array and, below, of its parts."""
+def _rows(node: Any, name: str, whole: int, depth: int, params: int) -> Iterator[tuple]:
+    """``(depth, *cells)`` of a matrix, or an array of ``params``, and, below, of its parts."""
     shape = " x ".join(map(str, node.shape))
     if not isinstance(node, Interface):
         size = leaf_bytes(node)
@@ -82,7 +83,7 @@ def _rows(node: Any, name: str, whole: int, depth: int) -> Iterator[tuple]:
             name,
             shape,
             f"{node.dtype}",
-            f"{leaf_params(node):,}",
+            f"{params:,}",
             f"{size:,}",
             f"{size / whole:.0%}",
             "",
@@ -102,9 +103,11 @@ def _rows(node: Any, name: str, whole: int, depth: int) -> Iterator[tuple]:
         f"{cost.flops:,}",
         smaller,
     )
+    counts = iter(node._leaf_params())  # pyright: ignore[reportAttributeAccessIssue]
     for path, part in _parts(node):
         kind = f" {type(part).__name__}" if isinstance(part, Interface) else ""
-        yield from _rows(part, f"{path}{kind}", whole, depth + 1)
+        count = sum(itertools.islice(counts, len(jax.tree.leaves(part))))
+        yield from _rows(part, f"{path}{kind}", whole, depth + 1, count)
 
 
 def _parts(matrix: Any) -> list[tuple[str, Any]]:

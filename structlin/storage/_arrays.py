@@ -104,11 +104,11 @@ def tensor_form(dtype: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...
     return ("U8" if dtype in _BYTES else _NATIVE[dtype]), shape
 
 
-def from_tensor(data: Any, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+def from_tensor(data: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     """The array of ``dtype`` and ``shape`` whose bytes are ``data``; both were checked."""
     if math.prod(shape) == 0:
         return np.zeros(shape, jnp.dtype(dtype))
-    return np.frombuffer(data, jnp.dtype(dtype)).reshape(shape)
+    return data.view(jnp.dtype(dtype)).reshape(shape)
 
 
 def to_jax(host: np.ndarray) -> jax.Array | np.ndarray:

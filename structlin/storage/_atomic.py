@@ -3,24 +3,42 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 
-__all__ = ["write_atomically"]
+__all__ = ["replacing", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Puts ``data`` at ``path``, in place of what is there.
-
-    The bytes go to a temporary file beside the target, reach the disk, and take the name in one
-    step; a reader sees the old file or the new one. A link is followed and stays a link. The
-    permissions are those of a new file, as the umask has them.
 
     Args:
         path: Where to write; its directory exists.
         data: The whole content.
 
     Raises:
+        OSError: As for `replacing`.
+    """
+    with replacing(path) as temporary, open(temporary, "r+b") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+    """An empty file beside ``path`` that takes its place when the block ends well.
+
+    The bytes reach the disk first, and the name is taken in one step; a reader sees the old file or
+    the new one. A link is followed and stays a link. The permissions are those of a new file, as
+    the umask has them.
+
+    Args:
+        path: Where to write; its directory exists.
+
+    Yields:
+        The path of the temporary file.
+
+    Raises:
         OSError: The directory or the disk does not take it. The old file is as it was, and the
-            temporary one is gone.
+            temporary one is gone, as after any other exception.
     """
     target = os.path.realpath(path)
     if os.path.isdir(target):
@@ -28,15 +46,16 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     # A short name of its own, since one made from the target's could be too long.
     temporary = os.path.join(os.path.dirname(target), f".structlin-{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb", opener=_create) as file:
-            file.write(data)
-            file.flush()
+        with open(temporary, "xb", opener=_create):
+            pass
+        yield temporary
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:  # an interrupt must not leave half a file either
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
             # The caller knows the target; the errno picks the class, such as PermissionError.
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise

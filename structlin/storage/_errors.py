@@ -3,6 +3,7 @@
 __all__ = [
     "DamagedFileError",
     "ForeignFileError",
+    "MissingRowError",
     "NewerVersionError",
     "StorageError",
     "UnknownStructureError",
@@ -18,7 +19,7 @@ class DamagedFileError(StorageError):
 
 
 class ForeignFileError(StorageError):
-    """A file that `structlin.save` did not write."""
+    """A file that `structlin.save`, or `EmbeddingStore.build` for a store, did not write."""
 
 
 class NewerVersionError(StorageError):
@@ -27,3 +28,10 @@ class NewerVersionError(StorageError):
 
 class UnknownStructureError(StorageError):
     """A file that holds a structure or a spec whose class is not defined in this process."""
+
+
+class MissingRowError(KeyError):
+    """A word or a number of which a store of embeddings has no row."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # KeyError shows its text in quotes

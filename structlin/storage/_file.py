@@ -7,7 +7,7 @@ safetensors see them too. ``docs/file-format.md`` specifies the format.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import jax
@@ -16,14 +16,15 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from structlin.storage._arrays import from_tensor, tensor_form, to_jax, to_tensor
+from structlin.storage._arrays import to_jax
 from structlin.storage._atomic import write_atomically
 from structlin.storage._decode import Leaf, decode
 from structlin.storage._encode import encode
 from structlin.storage._errors import DamagedFileError, StorageError
-from structlin.storage._header import Contents, digest, read_contents, write_header
+from structlin.storage._header import Contents, read_contents, write_header
+from structlin.storage._tensors import Stored, checked, mapped, read, stored, to_store
 
-__all__ = ["Header", "load", "read_header", "read_metadata", "save"]
+__all__ = ["Header", "load", "read_header", "read_metadata", "save", "verify"]
 
 Pathlike = str | os.PathLike[str]
 
@@ -39,15 +40,23 @@ class Header:
             takes it.
         tensors: The dtype and the shape of each array by its name, such as
             ``rnn/kernel/terms/1/values``.
+        stored: What each array takes in the file, and how it is coded, by its name.
     """
 
     version: int
     metadata: dict[str, Any]
     tree: Any
     tensors: dict[str, jax.ShapeDtypeStruct]
+    stored: dict[str, Stored]
 
 
-def save(path: Pathlike, tree: Any, metadata: dict[str, Any] | None = None) -> None:
+def save(
+    path: Pathlike,
+    tree: Any,
+    metadata: dict[str, Any] | None = None,
+    *,
+    coding: str | Mapping[str, str] | None = None,
+) -> None:
     """Writes ``tree`` to one file, whole or not at all.
 
     An array that stands at two places of the tree is written twice.
@@ -58,12 +67,17 @@ def save(path: Pathlike, tree: Any, metadata: dict[str, Any] | None = None) -> N
             structured matrices, specs, Python scalars, strings and ``None``.
         metadata: Facts about the tree for `read_metadata`: a dict of strings, Python scalars,
             specs, lists, tuples and dicts.
+        coding: An entropy coder for the integers, such as the codes of a quantised matrix and the
+            indices of a sparse one: ``"ans"``, or ``"huffman"`` to compare with. Or patterns of
+            tensors' names, as in `Header.tensors`, to these. Arrays that it would not make smaller
+            are stored as they are. It needs the extra ``coding``, here and to read the file.
 
     Raises:
+        ImportError: ``coding`` is given, and ``constriction`` is not installed.
         TypeError: Something in ``tree`` or ``metadata`` has no form in a file; the error names its
             path and its type.
         ValueError: The tree nests too deeply, or its description, arrays aside, is beyond
-            33 MB.
+            33 MB; a pattern matches nothing, or there is no such coder.
         OSError: The file cannot be written; one that was there is as it was.
 
     Examples:
@@ -80,9 +94,8 @@ def save(path: Pathlike, tree: Any, metadata: dict[str, Any] | None = None) -> N
     facts = encode(metadata or {}, None, ("metadata",))
     arrays: dict[str, np.ndarray] = {}
     record = encode(tree, arrays)
-    tensors = {name: to_tensor(arrays[name]) for name in sorted(arrays)}
-    checksum = digest(tensor.reshape(-1).view(np.uint8) for tensor in tensors.values())
-    header = write_header(record, facts, checksum)
+    tensors, records = to_store(arrays, coding)
+    header = write_header(record, facts, records)
     try:
         data = safetensors.numpy.save(tensors, metadata=header)
     except safetensors.SafetensorError as error:
@@ -90,7 +103,7 @@ def save(path: Pathlike, tree: Any, metadata: dict[str, Any] | None = None) -> N
     write_atomically(path, data)
 
 
-def load(path: Pathlike, *, as_numpy: bool = False) -> Any:
+def load(path: Pathlike, *, as_numpy: bool = False, mmap: bool = False) -> Any:
     """Reads the tree that `save` wrote; the content is verified, and nothing in it is executed.
 
     Args:
@@ -98,31 +111,52 @@ def load(path: Pathlike, *, as_numpy: bool = False) -> Any:
         as_numpy: Whether all arrays are NumPy's. Otherwise they are JAX arrays on the default
             device, except those of a dtype that JAX would narrow (64 bits wide, unless
             ``jax_enable_x64`` is set): these are NumPy arrays, so that no digit is lost.
+        mmap: Whether arrays are read-only NumPy arrays mapped from the file, which the system reads
+            where they are used: rows of a large table, say, by ``matrix[rows]``. What is mapped is
+            not verified, as that would read it all: `verify` does. Arrays that are entropy coded
+            are decoded at once. The file must stay as it is; `save` replaces files and changes
+            none, so what is mapped from one outlives it.
 
     Returns:
         The tree, with the dtypes, keys and containers with which it was saved.
 
     Raises:
         FileNotFoundError: There is no such file.
+        ImportError: An array is entropy coded, and ``constriction`` is not installed.
         StorageError: The file is damaged, is not one of structlin's, is of a newer version, or
             holds a structure whose module was not imported; each has a class of its own.
     """
     with _opened(path) as file:
         contents = read_contents(file)
-        file.seek(0)
-        # Read, not mapped: a file that shrinks under a map ends the process.
-        tensors = _verified(contents, file.read())
+        # Read, unless asked: a file that shrinks under a map ends the process.
+        tensors = mapped(file, contents) if mmap else read(file, contents)
 
         def leaf(name: str, dtype: str, shape: tuple[int, ...]) -> Any:
-            try:
-                host = from_tensor(tensors.pop(name), dtype, shape)
-                return host if as_numpy else to_jax(host)
-            except (KeyError, ValueError, OverflowError) as error:  # shapes that no array can have
-                raise DamagedFileError(
-                    f"its tensor {name[:200]!r} is no array: {error}."
-                ) from error
+            host = tensors(name, dtype, shape)
+            return host if as_numpy or mmap else to_jax(host)
 
         return _tree(contents, leaf)
+
+
+def verify(path: Pathlike) -> None:
+    """Reads all of a file and raises what `load` would; nothing is kept.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: An array is entropy coded, and ``constriction`` is not installed.
+        StorageError: As for `load`.
+    """
+    with _opened(path) as file:
+        contents = read_contents(file)
+        tensors = read(file, contents)
+
+        def leaf(name: str, dtype: str, shape: tuple[int, ...]) -> None:
+            tensors(name, dtype, shape)
+
+        _tree(contents, leaf)
 
 
 def read_header(path: Pathlike) -> Header:
@@ -146,7 +180,7 @@ def read_header(path: Pathlike) -> Header:
     with _opened(path) as file:
         contents = read_contents(file)
         tree, metadata = _tree(contents, leaf), _metadata(contents)
-        return Header(contents.record["version"], metadata, tree, tensors)
+        return Header(contents.record["version"], metadata, tree, tensors, stored(contents))
 
 
 def read_metadata(path: Pathlike) -> dict[str, Any]:
@@ -184,39 +218,17 @@ def _metadata(contents: Contents) -> dict[str, Any]:
 
 def _tree(contents: Contents, leaf: Leaf) -> Any:
     """The tree of ``contents``; ``leaf`` gets only what is in the file, and each tensor once."""
-    unused = dict(contents.tensors)
+    unused = set(contents.tensors)
 
-    def checked(name: str, dtype: str, shape: tuple[int, ...]) -> Any:
-        try:
-            wanted = tensor_form(dtype, shape)
-        except KeyError:
-            raise DamagedFileError(f"it has an array of dtype {dtype[:80]!r}.") from None
+    def once(name: str, dtype: str, shape: tuple[int, ...]) -> Any:
         # Each once: else a small file could ask for any amount of memory.
-        given = unused.pop(name, None)
-        if given is None:
+        if name not in unused:
             raise DamagedFileError(f"its tensor {name[:200]!r} is missing, or named twice.")
-        if given != wanted:
-            raise DamagedFileError(
-                f"its tensor {name[:200]!r} is {_form(*given)}; its tree wants {_form(*wanted)}."
-            )
+        unused.remove(name)
+        checked(contents, name, dtype, shape)
         return leaf(name, dtype, shape)
 
-    tree = decode(contents.record["tree"], checked)
+    tree = decode(contents.record["tree"], once)
     if unused:
         raise DamagedFileError(f"its tensors {sorted(unused)[:3]} are not in its tree.")
     return tree
-
-
-def _form(dtype: str, shape: tuple[int, ...]) -> str:
-    return f"{dtype[:20]}{list(shape)}"
-
-
-def _verified(contents: Contents, data: bytes) -> dict[str, Any]:
-    """The bytes of each tensor by its name."""
-    try:
-        tensors = {name: entry["data"] for name, entry in safetensors.deserialize(data)}
-    except safetensors.SafetensorError as error:
-        raise DamagedFileError(f"it is not a sound safetensors file: {error}.") from error
-    if digest(tensors[name] for name in sorted(tensors)) != contents.record["tensors_sha256"]:
-        raise DamagedFileError("its numbers were altered: the checksum does not match.")
-    return tensors

@@ -12,7 +12,7 @@ from structlin.storage._errors import DamagedFileError, ForeignFileError, NewerV
 
 __all__ = ["VERSION", "Contents", "digest", "read_contents", "write_header"]
 
-VERSION = 1
+VERSION = 2
 """The version of the format that is written; all up to it are read."""
 
 _FORMAT = "structlin"
@@ -25,12 +25,15 @@ class Contents:
     """What a file says of itself.
 
     Attributes:
-        record: Our header: ``version``, ``tensors_sha256``, ``metadata`` and ``tree``.
+        record: Our header: ``version``, ``metadata``, ``tree``, and ``tensors_sha256`` in version 1
+            or ``tensors``, a record of each, from version 2 on.
         tensors: safetensors' dtype and shape of each tensor, by name.
+        places: Where in the file its bytes begin and end.
     """
 
     record: dict[str, Any]
     tensors: dict[str, tuple[str, tuple[int, ...]]]
+    places: dict[str, tuple[int, int]]
 
 
 def digest(parts: Iterable[Any]) -> str:
@@ -41,13 +44,19 @@ def digest(parts: Iterable[Any]) -> str:
     return sha.hexdigest()
 
 
-def write_header(tree: Any, metadata: Any, tensors_sha256: str) -> dict[str, str]:
-    """The ``__metadata__`` of a file: one key, since safetensors writes several in any order."""
+def write_header(tree: Any, metadata: Any, tensors: dict[str, Any]) -> dict[str, str]:
+    """The ``__metadata__`` of a file: one key, since safetensors writes several in any order.
+
+    Args:
+        tree: The record of the tree.
+        metadata: The record of the metadata.
+        tensors: For each tensor, by name, its ``sha256`` and, if it is coded, its ``coding``.
+    """
     record = {
         "format": _FORMAT,
         "version": VERSION,
         "header_sha256": _BLANK,
-        "tensors_sha256": tensors_sha256,
+        "tensors": tensors,
         "metadata": metadata,
         "tree": tree,
     }
@@ -66,7 +75,7 @@ def read_contents(file: BinaryIO) -> Contents:
     Raises:
         StorageError: It is not there, not whole, or of a newer version.
     """
-    header = _safetensors_header(file)
+    header, start = _safetensors_header(file)
     strings = header.pop("__metadata__", None)
     if not isinstance(strings, dict) or not isinstance(strings.get(_FORMAT), str):
         raise ForeignFileError(
@@ -74,10 +83,15 @@ def read_contents(file: BinaryIO) -> Contents:
             "safetensors.numpy.load_file."
         )
     record = _our_record(strings[_FORMAT])
-    return Contents(record, {name: _entry(name, entry) for name, entry in header.items()})
+    tensors = {name: _entry(name, entry) for name, entry in header.items()}
+    if record["version"] > 1:
+        for name in tensors:
+            field(field(record["tensors"], name, dict, ("tensors",)), "sha256", str, (name,))
+    return Contents(record, tensors, _places(header, start))
 
 
-def _safetensors_header(file: BinaryIO) -> dict[str, Any]:
+def _safetensors_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """The header, and where the tensors begin."""
     size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise DamagedFileError("it is empty.")
@@ -89,12 +103,12 @@ def _safetensors_header(file: BinaryIO) -> dict[str, Any]:
             f"it is cut short: {size:,} bytes, of which the header alone needs {8 + length:,}."
         )
     header = _parse(first + file.read(length - 1))
-    ends = [_end(entry) for name, entry in header.items() if name != "__metadata__"]
+    ends = [_offsets(entry)[1] for name, entry in header.items() if name != "__metadata__"]
     wanted = 8 + length + max(ends, default=0)
     if size != wanted:
         kind = "cut short" if size < wanted else "too long"
         raise DamagedFileError(f"it is {kind}: {size:,} bytes where its header says {wanted:,}.")
-    return header
+    return header, 8 + length
 
 
 def _our_record(text: str) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def _our_record(text: str) -> dict[str, Any]:
     blank = text.replace(claimed, _BLANK, 1).encode("utf-8", "surrogatepass")
     if digest([blank]) != claimed:
         raise DamagedFileError("its header was altered: the checksum does not match.")
-    field(record, "tensors_sha256", str)
+    field(record, *(("tensors_sha256", str) if version == 1 else ("tensors", dict)))
     field(record, "metadata", dict)
     if "tree" not in record:
         raise DamagedFileError("its header has no tree.")
@@ -131,11 +145,23 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     return value
 
 
-def _end(entry: Any) -> int:
+def _offsets(entry: Any) -> tuple[int, int]:
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-    if not (isinstance(offsets, list) and len(offsets) == 2 and type(offsets[1]) is int):
+    if not (
+        isinstance(offsets, list) and len(offsets) == 2 and all(type(n) is int for n in offsets)
+    ):
         raise DamagedFileError("its header has a tensor without a place.")
-    return offsets[1]
+    return offsets[0], offsets[1]
+
+
+def _places(header: dict[str, Any], start: int) -> dict[str, tuple[int, int]]:
+    """Where each tensor stands; they fill the rest of the file one after the other."""
+    found, at = {}, 0
+    for (begin, end), name in sorted((_offsets(entry), name) for name, entry in header.items()):
+        if begin != at or end < begin:
+            raise DamagedFileError(f"its tensor {name[:200]!r} does not begin where another ends.")
+        found[name], at = (start + begin, start + end), end
+    return found
 
 
 def _entry(name: str, entry: dict[str, Any]) -> tuple[str, tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """Training helpers that compose with optax and know no layer."""
 
+from structlin.train._adaptive import adaptive_log_softmax, adaptive_softmax_cross_entropy
 from structlin.train._alternate import alternate
 from structlin.train._average import AverageState, average_params
 from structlin.train._check_sparse import check_sparse
@@ -20,6 +21,11 @@ from structlin.train._learning_rates import (
     spectral_init,
     structured_learning_rates,
 )
+from structlin.train._sampled import (
+    log_uniform_candidates,
+    log_uniform_expected,
+    sampled_softmax_cross_entropy,
+)
 from structlin.train._schedules import (
     constant_sparsity,
     cubic_sparsity,
@@ -28,6 +34,7 @@ from structlin.train._schedules import (
 )
 from structlin.train._sparsify import SparsifyState, sparsify
 from structlin.train._supports import Support, targets
+from structlin.train._vocabulary import chunked_cross_entropy, log_normalizer
 
 __all__ = [
     "AverageState",
@@ -35,9 +42,12 @@ __all__ = [
     "Round",
     "SparsifyState",
     "Support",
+    "adaptive_log_softmax",
+    "adaptive_softmax_cross_entropy",
     "alternate",
     "average_params",
     "check_sparse",
+    "chunked_cross_entropy",
     "co_matrix_dropout",
     "codebooks",
     "constant_sparsity",
@@ -50,8 +60,12 @@ __all__ = [
     "iterative_pruning",
     "keep_zeros",
     "learning_rate_multipliers",
+    "log_normalizer",
+    "log_uniform_candidates",
+    "log_uniform_expected",
     "one_shot_sparsity",
     "pruning_densities",
+    "sampled_softmax_cross_entropy",
     "scaled_dropout",
     "soft_targets",
     "sparsify",

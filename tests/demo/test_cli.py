@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import pytest
 from command import one_line
@@ -100,6 +101,32 @@ def test_inspect(cmd, tmp_path):
         "bytes": 56,
     } in rows
     assert {"path": "out/bias", "what": "float32", "shape": [4], "params": 4, "bytes": 16} in rows
+
+
+def test_inspect_shows_bytes_beside_their_bound(cmd, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    dense = jax.random.normal(jax.random.key(0), (80, 50))
+    w = sl.matrices.Quantized.of(sl.matrices.Dense(dense), 3)
+    tree = {"embed": {"embedding": w}, "odd": [jnp.zeros((0, 2)), jnp.array([jnp.nan]), None, 3]}
+    for name, coding in [("plain", None), ("coded", "ans")]:
+        sl.save(tmp_path / f"{name}.slin", tree, coding=coding)
+        options = ("--json", f"{name}.json", "--plot", f"{name}.png")
+        status, out, _ = cmd("inspect", f"{name}.slin", *options)
+        assert status == 0
+        for words in ("embedding", "Quantized(80x50", "codes of 3 bits", "█", "None"):
+            assert words in out
+        assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    plain, coded = (
+        json.loads((tmp_path / f"{name}.json").read_text())["tensors"]
+        for name in ("plain", "coded")
+    )
+    assert [t["name"] for t in plain] == [t["name"] for t in coded]
+    assert plain[0]["bytes"] == 1500 > coded[0]["bytes"] == coded[0]["coded"] == plain[0]["coded"]
+    assert plain[0]["bound"] == coded[0]["bound"] < coded[0]["coded"]
+    assert sum(plain[0]["counts"]) == 4000
+    status, _, err = cmd("inspect", "plain.slin", "--plot", "picture.gif")
+    assert status == 2
+    assert ".png, .pdf, .svg" in one_line(err)
 
 
 def test_inspect_of_damaged_files(cmd, tmp_path):

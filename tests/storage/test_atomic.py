@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from kills import kill_writers
 
 from structlin import storage
 
@@ -95,3 +96,8 @@ def test_saving_replaces_and_gives_the_same_bytes(path):
     first = path.read_bytes()
     storage.save(path, tree, {"x": 1, "y": 2})
     assert path.read_bytes() == first
+
+
+@posix
+def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+    assert 0 <= kill_writers(4, 1, tmp_path) <= 4

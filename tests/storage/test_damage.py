@@ -104,16 +104,16 @@ def test_foreign_files(path):
 
 
 def test_newer_versions_are_refused(path):
-    record = {"format": "structlin", "version": 2, "anything": "else"}
+    record = {"format": "structlin", "version": 3, "anything": "else"}
     safetensors.numpy.save_file({}, path, metadata={"structlin": json.dumps(record)})
-    fails(path, storage.NewerVersionError, "version 2.*up to 1.*update structlin")
+    fails(path, storage.NewerVersionError, "version 3.*up to 2.*update structlin")
 
 
 def forge(path, tree, tensors=None, metadata=None):
     """A file whose checksums are right and whose content may be anything."""
     tensors = tensors or {}
-    checksum = digest(tensors[name].tobytes() for name in sorted(tensors))
-    header = write_header(tree, {} if metadata is None else metadata, checksum)
+    records = {name: {"sha256": digest([x.tobytes()])} for name, x in tensors.items()}
+    header = write_header(tree, {} if metadata is None else metadata, records)
     path.write_bytes(safetensors.numpy.save(tensors, header))
 
 
@@ -190,7 +190,7 @@ def entry(shape, end, dtype="F32", begin=0):
 
 
 def ours(tree):
-    return write_header(tree, {}, digest([]))
+    return write_header(tree, {}, {"a": {"sha256": digest([])}})
 
 
 HOSTILE = [

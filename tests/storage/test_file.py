@@ -16,7 +16,7 @@ import pytest
 import safetensors.numpy
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from trees import GOLDEN_METADATA, doped, golden_tree, same
+from trees import GOLDEN_METADATA, doped, golden_coded_tree, golden_tree, same
 
 from structlin import matrices as ms
 from structlin import specs, storage
@@ -90,7 +90,7 @@ def edit(path, change):
     with safetensors.safe_open(path, "np") as file:
         record = json.loads(file.metadata()["structlin"])
     change(record)
-    header = write_header(record["tree"], record["metadata"], record["tensors_sha256"])
+    header = write_header(record["tree"], record["metadata"], record["tensors"])
     path.write_bytes(safetensors.numpy.save(safetensors.numpy.load_file(path), header))
 
 
@@ -196,7 +196,7 @@ def test_a_header_is_read_without_the_numbers(path):
     data[-1] ^= 1  # in the numbers
     path.write_bytes(data)
     header = storage.read_header(path)
-    assert (header.version, header.metadata) == (1, {"perplexity": 81.5})
+    assert (header.version, header.metadata) == (2, {"perplexity": 81.5})
     assert header.tree["w"].cost() == tree["w"].cost()
     assert header.tensors["w/terms/1/indices"] == jax.ShapeDtypeStruct((2, 3), jnp.uint8)
     assert storage.read_metadata(path) == {"perplexity": 81.5}
@@ -210,6 +210,87 @@ def test_the_file_of_version_1_stays_readable(tmp_path):
     path.write_bytes(base64.b64decode("".join(record["base64"])))
     assert same(storage.load(path), golden_tree())
     assert storage.read_metadata(path) == GOLDEN_METADATA
+
+
+@pytest.mark.parametrize("name", ["plain", "ans", "huffman"])
+def test_the_files_of_version_2_stay_readable(tmp_path, name):
+    record = json.loads((Path(__file__).parent / "golden_v2.json").read_text())
+    path = tmp_path / "golden.slin"
+    path.write_bytes(base64.b64decode("".join(record[name])))
+    want = golden_tree() if name == "plain" else golden_coded_tree()
+    for options in ({}, {"mmap": True}):
+        assert same(storage.load(path, **options), want)
+    assert storage.read_metadata(path) == GOLDEN_METADATA
+    coders = {s.coder for s in storage.read_header(path).stored.values()}
+    assert coders == ({""} if name == "plain" else {"", name})
+
+
+def offsets(path):
+    """Where each tensor of a file begins, and the length of the file."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    places = {n: 8 + length + e["data_offsets"][0] for n, e in header.items() if n[0] != "_"}
+    return places, len(data)
+
+
+@pytest.mark.parametrize("name", ["a", "ab", "abc", "abcd", "abcde", "abcdefg"])
+def test_every_tensor_stands_where_its_dtype_may_be_mapped(path, name):
+    dtypes = {d: np.ones(3, jnp.dtype(d)) for d in DTYPES}
+    storage.save(path, {name: dtypes}, metadata={"x": name})
+    for tensor, place in offsets(path)[0].items():
+        array = dtypes[tensor.rpartition("/")[2]]
+        assert place % array.dtype.alignment == 0, tensor
+    loaded = storage.load(path, mmap=True)[name]
+    assert same(loaded, dtypes)
+    assert all(x.flags.aligned and not x.flags.writeable for x in loaded.values())
+
+
+def resident(path):
+    """The bytes of a mapped file that are in memory, counting each map of it."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    inside, total = False, 0
+    for line in lines:
+        if "-" in line.split(" ")[0]:
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="needs Linux's account of maps")
+def test_a_map_reads_what_is_used(path):
+    size = 16 << 20
+    table = {"a": np.zeros(size, np.uint8), "w": ms.Dense(np.ones((1 << 13, 512), np.float32))}
+    coded = ms.Quantized(ms.Dense(np.zeros(size, np.uint8)), (np.ones(2, "f"),), ((1 << 14, 1024),))
+    storage.save(path, table | {"q": coded})
+    loaded = storage.load(path, mmap=True)
+    before = resident(path)
+    rows = np.asarray(loaded["w"][np.array([5, 4000])])
+    codes = np.asarray(loaded["q"][np.array([7, 9000])])
+    assert (rows == 1).all()
+    assert (codes == 1).all()
+    # Four places were touched, and the system maps up to two megabytes around each.
+    assert max(before, resident(path)) < size
+    assert int(loaded["a"].sum()) == 0
+    assert resident(path) >= size
+
+
+def test_a_map_outlives_the_file_and_is_verified_on_demand(path):
+    storage.save(path, {"x": np.arange(5000), "y": np.ones(3)})
+    loaded = storage.load(path, mmap=True)["x"]
+    storage.save(path, {})
+    np.testing.assert_array_equal(loaded, np.arange(5000))
+    storage.save(path, {"x": np.arange(5000), "y": np.ones(3)})
+    storage.verify(path)
+    places, _ = offsets(path)
+    data = bytearray(path.read_bytes())
+    data[places["x"]] ^= 1
+    path.write_bytes(data)
+    assert storage.load(path, mmap=True)["x"][0] == 1
+    for read in (storage.load, storage.verify):
+        with pytest.raises(storage.DamagedFileError, match="checksum of 'x'"):
+            read(path)
 
 
 class Pair(NamedTuple):

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from structlin import kernels, specs
 from structlin import matrices as ms
-from structlin import specs
 
 
 def same(a: Any, b: Any) -> bool:
@@ -54,6 +54,16 @@ def golden_tree() -> Any:
         "bits": np.array([True, False]),
         "spec": specs.Doped(specs.LowRank(rank=2), density=0.25),
     }
+
+
+def golden_coded_tree() -> Any:
+    """The tree in the coded files of ``golden_v2.json``; it never changes."""
+    codes = np.arange(256) ** 2 % 7 % 5
+    stream = np.asarray(kernels.pack_bits(codes, 3))
+    table = np.array([[-1.0, 0.5], [2.0, 0.25]], np.float32)
+    quantised = ms.Quantized(ms.Dense(stream), (table,), ((16, 16),), 3, "uniform", 128)
+    indices = (np.arange(8)[:, None] * 5 + np.arange(12) % 3).astype(np.uint8)
+    return {"w": quantised, "s": ms.Sparse(grid(8, 12), indices, 40)}
 
 
 GOLDEN_METADATA = {"steps": 1200, "recipe": {".*/kernel": specs.DopedKron(compression=20.0)}}

@@ -90,23 +90,25 @@ def known_cost(spec: Any, shape: tuple[int, int], dtype: Any) -> Cost | None:
         parts = [m * rank, rank * n]
     else:
         return None
-    numbers, size, flops = 0, 0, 2 * sum(parts)
+    if coded is not None and coded.per != "tensor":
+        return None
+    numbers, size, flops = sum(parts), 0, 2 * sum(parts)
     for count in parts:
-        stream, table = count * dtype.itemsize, count
+        stream = count * dtype.itemsize
         if coded is not None and not jnp.issubdtype(dtype, jnp.complexfloating):
             levels = {"uniform": 2, "symmetric": 1}.get(coded.codebook) or 2**coded.bits
             packed = kernels.stream_bytes(count, coded.bits) + levels * dtype.itemsize
             if packed < stream:
-                stream, table, flops = packed, levels, flops + 2 * count
+                stream, numbers, flops = packed, numbers + levels, flops + 2 * count
         elif coded is not None:
             return None
-        numbers, size = numbers + table, size + stream
+        size += stream
     return Cost(numbers, size, flops, m * n, m * n * dtype.itemsize)
 
 
 def _rounded(coded: specs.Quantized, factor: np.ndarray, dtype: Any) -> np.ndarray:
     """A factor as its codes give it back."""
-    alone = specs.Quantized(specs.Dense(), coded.bits, coded.codebook)
+    alone = dataclasses.replace(coded, inner=specs.Dense())
     found = approximation(alone, factor, None)
     return np.asarray(alone.fit(jnp.asarray(factor, dtype)).to_dense()) if found is None else found
 

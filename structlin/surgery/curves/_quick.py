@@ -156,6 +156,8 @@ def _quantized(
     del shares, starts
     if not isinstance(spec.inner, specs.Dense) or spec.codebook == "symmetric":
         return None
+    if (spec.per, spec.clip) != ("tensor", None):
+        return None
     if spec.codebook != "uniform":
         table = np.asarray(decompose.table_of(jnp.asarray(dense), spec.bits, spec.codebook))
         return table[np.searchsorted((table[1:] + table[:-1]) / 2, dense)]

@@ -1,0 +1,279 @@
+"""The store of embeddings: its size, its memory, the time of a row, and what rounding does.
+
+    python benchmarks/embedding_store.py            # 100,000 x 512, and GloVe where it is found
+    python benchmarks/embedding_store.py --large    # 800,000 x 1,024 of a structured matrix too
+    python benchmarks/embedding_store.py --quick    # of the stores those of 3 bits alone
+
+Sizes, memory and times are of rows drawn from a normal distribution, which change none of them,
+with the words of GloVe where the data are found. Each store is read in a process of its own, whose
+memory is compared with what it was before the store was opened. Rows are asked for in random order:
+cold, after the system was told to forget the file; warm, the same again at once; by word and in
+batches, other rows, which the system may have read ahead. Times are those of the clock, and those
+in which the processor worked, which other programs disturb less. Beside the stores stand a mapped
+.npy file and a table of SQLite's with a record for each row, packed and float32, without words.
+What rounding does to real embeddings is how far they move, and how many of the ten nearest words of
+1,000 others stay. Figures go to benchmarks/results/embedding_store.json.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import structlin as sl
+from structlin.demo._results import device_name, write_json
+from structlin.storage import EmbeddingStore
+from structlin.storage.store._codes import codec_of
+
+RESULT = Path(__file__).resolve().parent / "results" / "embedding_store.json"
+ROWS, DIM, SEED = 100_000, 512, 0
+SINGLE, BATCHES = 1000, (32, 1024)
+STORES = ((1, "uniform"), (2, "uniform"), (3, "uniform"), (4, "uniform"), (8, "uniform"))
+STORES += ((3, "kmeans"), (16, "uniform"), (32, "uniform"))
+
+
+def resident() -> float:
+    """Megabytes of memory that this process has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def data_dir() -> Path:
+    """Where the data sets are, or would be."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("STRUCTLIN_DATA") or beside) / "glove_6b_50d_100k"
+
+
+def vocabulary() -> list[str] | None:
+    """The 100,000 words of GloVe, if they are here."""
+    path = data_dir() / "vocab.txt"
+    return path.read_text("utf-8").split("\n")[:ROWS] if path.exists() else None
+
+
+def normal(rows: int, dim: int) -> Iterator[np.ndarray]:
+    """Blocks of rows, the same every time."""
+    rng = np.random.default_rng(SEED)
+    for start in range(0, rows, 1000):
+        yield rng.normal(size=(min(1000, rows - start), dim)).astype(np.float32)
+
+
+@contextlib.contextmanager
+def opened(path: str, kind: str) -> Iterator[tuple[Callable[[Any], np.ndarray], bool]]:
+    """What reads rows of a file, and whether by word too."""
+    if kind == "npy":
+        mapped = np.load(path, mmap_mode="r")
+        yield lambda key: np.array(mapped[key]), False
+    elif kind == "store":
+        with EmbeddingStore(path) as store:
+            yield store.take, store.words is not None
+    else:
+        codec = codec_of(DIM, int(kind))
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+
+            def read(key: Any) -> np.ndarray:
+                statement = "SELECT data FROM rows WHERE id = ?"
+                keys = np.atleast_1d(key).tolist()
+                found = [connection.execute(statement, (k,)).fetchone()[0] for k in keys]
+                return codec.decode(np.frombuffer(b"".join(found), np.uint8).reshape(len(keys), -1))
+
+            yield read, False
+
+
+def measure(path: str, kind: str) -> dict[str, float]:
+    """Memory and microseconds a row; runs in a process of its own."""
+    numbers = np.random.default_rng(1).permutation(ROWS)
+    words = [(vocabulary() or [""] * ROWS)[i] for i in numbers[-SINGLE:]]
+    np.dot(np.ones((64, 64), np.float32), np.ones(64, np.float32))  # what NumPy loads at first use
+    forget(path)
+    before = resident()
+    figures: dict[str, float] = {}
+    with opened(path, kind) as (take, named):
+        figures |= timed("cold", take, numbers[:SINGLE].tolist())
+        figures |= timed("warm", take, numbers[:SINGLE].tolist())
+        if named:
+            figures |= timed("word", take, words)
+        figures["memory_mb"] = resident() - before
+        for size in BATCHES:
+            batches = list(numbers[SINGLE:][: 16 * size].reshape(-1, size))
+            figures |= timed(f"batch_{size}", take, batches)
+        figures["memory_after_batches_mb"] = resident() - before
+    return figures
+
+
+def timed(name: str, take: Callable[[Any], np.ndarray], keys: list[Any]) -> dict[str, float]:
+    """Microseconds for each row of ``keys``, and those of them in which the processor worked."""
+    start, busy = time.perf_counter(), time.process_time()
+    for key in keys:
+        take(key)
+    busy, start = time.process_time() - busy, time.perf_counter() - start
+    rows = sum(np.size(key) for key in keys)
+    return {f"{name}_us": start / rows * 1e6, f"{name}_cpu_us": busy / rows * 1e6}
+
+
+def forget(path: str) -> None:
+    """Asks the system to drop what it keeps of a file."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def apart(*arguments: str) -> dict[str, float]:
+    """What this script prints in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def stores(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
+    """Every store, and what people use instead."""
+    words, path = vocabulary(), str(folder / "words.db")
+    for bits, codebook in [form for form in STORES if form[0] == 3 or not quick]:
+        for named in [words, None] if (bits, codebook) == (3, "uniform") else [words]:
+            start = time.perf_counter()
+            EmbeddingStore.build(
+                path, normal(ROWS, DIM), named, bits=bits, codebook=codebook
+            ).close()
+            seconds = time.perf_counter() - start
+            what = {"bits": bits, "codebook": codebook, "words": named is not None}
+            yield {"what": "store"} | what | row(path, "store", seconds)
+    np.save(path + ".npy", np.concatenate(list(normal(ROWS, DIM))))
+    yield {"what": "mapped .npy", "bits": 32} | row(path + ".npy", "npy")
+    os.unlink(path + ".npy")
+    for bits in (3, 32):
+        Path(path).unlink()
+        records(path, bits)
+        yield {"what": "a record for each row", "bits": bits} | row(path, str(bits))
+
+
+def row(path: str, kind: str, seconds: float | None = None) -> dict[str, Any]:
+    """The figures of one file."""
+    built = {} if seconds is None else {"build_seconds": seconds}
+    return {"bytes": os.path.getsize(path)} | built | apart("--measure", path, kind)
+
+
+def records(path: str, bits: int) -> None:
+    """A table of rows as SQLite would have them by itself, without words."""
+    codec, count = codec_of(DIM, bits), 0
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, data BLOB)")
+        for block in normal(ROWS, DIM):
+            coded = enumerate((r.tobytes() for r in codec.encode(block)), count)
+            connection.executemany("INSERT INTO rows VALUES (?, ?)", coded)
+            count += len(block)
+        connection.commit()
+
+
+def rounding(folder: Path) -> Iterator[dict[str, Any]]:
+    """What GloVe's 100,000 x 50 loses."""
+    if not (data_dir() / "embedding.npy").exists():
+        return
+    rows = np.load(data_dir() / "embedding.npy").astype(np.float32)
+    asked = np.random.default_rng(SEED).permutation(20_000)[:1000]
+    right = nearest(rows, asked)
+    forms = [(bits, codebook) for bits in (2, 3, 4, 8) for codebook in ("uniform", "kmeans")]
+    for bits, codebook in [*forms, (16, "uniform")]:
+        path = folder / "glove.db"
+        with EmbeddingStore.build(path, rows, bits=bits, codebook=codebook) as store:
+            stored = store.take(np.arange(len(rows)))
+        found = nearest(stored, asked)
+        kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(right, found, strict=True)])
+        yield {
+            "bits": bits,
+            "codebook": codebook,
+            "bytes": path.stat().st_size,
+            "relative_error": float(np.linalg.norm(stored - rows) / np.linalg.norm(rows)),
+            "neighbours_kept": float(kept),
+        }
+
+
+def nearest(rows: np.ndarray, asked: np.ndarray) -> list[list[int]]:
+    """The ten other rows closest in direction to each of ``asked``."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    found = []
+    for i in asked:
+        cosines = unit @ unit[i]
+        cosines[i] = -2
+        found.append(np.argpartition(-cosines, 10)[:10].tolist())
+    return found
+
+
+def large(path: str) -> dict[str, Any]:
+    """800,000 x 1,024 from a matrix of low rank; runs in a process of its own."""
+    matrix = sl.specs.LowRank(rank=16).init(jax.random.key(SEED), (800_000, 1024))
+    matrix.take(jnp.arange(256)).block_until_ready()
+    before, most = resident(), 0.0
+
+    def progress(*_: Any) -> None:
+        nonlocal most
+        most = max(most, resident())
+
+    start = time.perf_counter()
+    EmbeddingStore.build(path, matrix, bits=3, progress=progress).close()
+    seconds = time.perf_counter() - start
+    size = {"bytes": os.path.getsize(path), "float32_bytes": 4 * 800_000 * 1024}
+    return size | {"build_seconds": seconds, "memory_mb": most - before}
+
+
+def header() -> dict[str, Any]:
+    """What was run, and on what."""
+    return {
+        "command": " ".join(["python benchmarks/embedding_store.py", *sys.argv[1:]]),
+        "seed": SEED,
+        "rows": ROWS,
+        "dim": DIM,
+        "float32_bytes": 4 * ROWS * DIM,
+        "versions": {
+            "structlin": sl.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+        },
+        "device": device_name(),
+        "threads": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def main() -> None:
+    """Measures everything, and writes it."""
+    parser = argparse.ArgumentParser(description="Measure the store of embeddings.")
+    parser.add_argument("--large", action="store_true", help="800,000 x 1,024 as well")
+    parser.add_argument("--quick", action="store_true", help="of the stores those of 3 bits alone")
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--measure-large", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        return print(json.dumps(measure(*given.measure)))
+    if given.measure_large:
+        return print(json.dumps(large(given.measure_large)))
+    result = header()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part, rows in (("stores", stores(folder, given.quick)), ("glove", rounding(folder))):
+            result[part] = []
+            for figures in rows:
+                result[part].append(figures)
+                print(figures, file=sys.stderr)
+        if given.large:
+            result["large"] = apart("--measure-large", str(folder / "large.db"))
+            print(result["large"], file=sys.stderr)
+    RESULT.parent.mkdir(exist_ok=True)
+    return write_json(RESULT, result)
+
+
+if __name__ == "__main__":
+    main()
