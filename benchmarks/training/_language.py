@@ -111,11 +111,9 @@ def loss_of(recipe: Recipe, model: LanguageModel, teacher: Any = None) -> Callab
 
     def run(params: Any, window: Window, carry: Carry, key: jax.Array | None) -> Any:
         carry = jax.tree.map(lambda x: jnp.where(window.fresh, 0, x), carry)
-        rngs, tokens = {"dropout": key}, jnp.asarray(window.tokens[:, :-1])
-        training = key is not None
-        return model.apply(
-            {"params": params}, tokens, carry, training, rngs=rngs if training else None
-        )
+        tokens = jnp.asarray(window.tokens[:, :-1])
+        rngs = None if key is None else {"dropout": key}
+        return model.apply({"params": params}, tokens, carry, key is not None, rngs=rngs)
 
     def loss(params: Any, batch: Batch, key: jax.Array, carries: Any) -> tuple[jax.Array, Any]:
         window, to_go = batch

@@ -26,6 +26,7 @@ __all__ = [
 
 CLIP, WARM_UP, EVERY = 1.0, 100, 20
 PRUNED, HOST_SHARE = 0.6, 1 / 3
+_UNTIL: dict[str, Any] = {"pruned": PRUNED}
 EARLY_DROPOUT = 0.05
 """The rate of co-matrix dropout with which learning rates and recipes were compared."""
 
@@ -108,7 +109,7 @@ class Recipe:
         if self.pruned is None:
             return trained
         begin, end = (int(share * schedule.steps) for share in (self.begin, self.pruned))
-        options = {"begin": begin, "end": end, "every": EVERY} | self.sparsify
+        options = {"begin": begin, "end": end, "every": EVERY, **self.sparsify}
         if "key" in options:
             options["key"] = jax.random.key(options["key"])
         return sl.train.sparsify(trained, sl.train.targets(params), **options)
@@ -155,7 +156,7 @@ def doped_kron(block: tuple[int, int] = (1, 1), *, anneal: bool = True, **option
     def spec(compression: float) -> specs.Spec:
         return specs.DopedKron(compression=compression, block=block, anneal=anneal)
 
-    return Recipe(spec, **{"pruned": PRUNED} | options)
+    return Recipe(spec, **_UNTIL | options)
 
 
 def doped(
@@ -171,7 +172,7 @@ def doped(
         given = host(compression / share)
         return specs.Doped(given, compression=compression, anneal=anneal)
 
-    return Recipe(spec, **{"pruned": PRUNED} | options)
+    return Recipe(spec, **_UNTIL | options)
 
 
 def _low_rank(compression: float) -> specs.Spec:
