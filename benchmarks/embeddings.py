@@ -12,6 +12,7 @@ table finds too, of every twentieth of these. Each row is written as it is measu
 """
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -23,7 +24,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans
 
 from structlin import specs
 
@@ -97,7 +97,8 @@ def by_products(parts: int, *, weighted: bool) -> Fit:
         runs, size = [], 0
         shares = table.frequencies if weighted else None
         for run in np.array_split(table.rows, parts, axis=1):
-            means: Any = MiniBatchKMeans(256, batch_size=4096, random_state=0, max_iter=10)
+            cluster: Any = importlib.import_module("sklearn.cluster")
+            means = cluster.MiniBatchKMeans(256, batch_size=4096, random_state=0, max_iter=10)
             codes = means.fit(run, sample_weight=shares).predict(run)
             levels = means.cluster_centers_.astype(np.float32)
             runs.append(levels[codes])

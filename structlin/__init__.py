@@ -25,7 +25,7 @@ from structlin.surgery import (
 )
 
 if TYPE_CHECKING:
-    from structlin import linen, networks, nnx
+    from structlin import builder, linen, networks, nnx
     from structlin.linen import (
         HMD,
         RNN,
@@ -86,6 +86,7 @@ __all__ = [
     "Structured",
     "Toeplitz",
     "activations",
+    "builder",
     "combine",
     "compress",
     "convert",
@@ -114,7 +115,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'structlin' has no attribute {name!r}")
-    if name in ("linen", "networks", "nnx"):
+    if name in ("builder", "linen", "networks", "nnx"):
         return importlib.import_module(f"structlin.{name}")
     return getattr(importlib.import_module("structlin.linen"), name)
 

@@ -12,7 +12,7 @@ import structlin
 ROOT = Path(structlin.__path__[0])
 ORDER = [
     *["decompose", "kernels", "matrices", "specs", "functional", "linen", "nnx"],
-    *["train", "text", "networks", "surgery", "storage", "demo", "cli"],
+    *["train", "text", "networks", "surgery", "storage", "builder", "demo", "cli"],
 ]
 WHOLE = ("", "__main__")
 """Modules that see every package: the top of the library and the way to run it."""

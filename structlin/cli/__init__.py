@@ -1,4 +1,4 @@
-"""The command line: ``structlin compress``, ``demo``, ``inspect`` and ``store``."""
+"""The command line: ``structlin compress``, ``demo``, ``inspect``, ``predict``, ``store``, ``train``."""
 
 import sys
 

@@ -10,7 +10,9 @@ from structlin.cli._compress import compress
 from structlin.cli._demo import demo
 from structlin.cli._failures import CommandError
 from structlin.cli._inspect import inspect
+from structlin.cli._predict import predict
 from structlin.cli._store import store
+from structlin.cli._train import train
 
 __all__ = ["main"]
 
@@ -18,7 +20,7 @@ __all__ = ["main"]
 UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-for command in (demo, compress, inspect):
+for command in (demo, compress, inspect, train, predict):
     app.command()(command)
 app.add_typer(store, name="store")
 

@@ -18,8 +18,8 @@ from structlin import demo
 def test_help_and_version(cmd):
     status, out, _ = cmd("--version")
     assert (status, out.strip()) == (0, sl.__version__)
-    for args in (("--help",), ("compress", "--help"), ("demo", "--help"), ("inspect", "--help")):
-        status, out, _ = cmd(*args)
+    for name in ("", "compress", "demo", "inspect", "predict", "train"):
+        status, out, _ = cmd(*filter(None, [name]), "--help")
         assert status == 0
         assert "Usage" in out
 
