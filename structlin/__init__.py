@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from structlin import functional, matrices, specs, storage, surgery, train
+from structlin.kernels import tune_cpu
 from structlin.matrices import combine, partition
 from structlin.storage import load, save
 from structlin.surgery import (
@@ -20,6 +21,7 @@ from structlin.surgery import (
     fisher,
     pack,
     plan,
+    prepare,
     recipe,
 )
 
@@ -96,12 +98,14 @@ __all__ = [
     "pack",
     "partition",
     "plan",
+    "prepare",
     "recipe",
     "save",
     "specs",
     "storage",
     "surgery",
     "train",
+    "tune_cpu",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``structlin compress``, ``structlin demo`` and ``structlin inspect``."""
+"""The command line: ``structlin compress``, ``demo``, ``inspect`` and ``native``."""
 
 import sys
 

@@ -10,6 +10,7 @@ from structlin.cli._compress import compress
 from structlin.cli._demo import demo
 from structlin.cli._failures import CommandError
 from structlin.cli._inspect import inspect
+from structlin.cli._native import native
 
 __all__ = ["main"]
 
@@ -19,6 +20,7 @@ UsageError: Any = typer.BadParameter.__base__
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 for command in (demo, compress, inspect):
     app.command()(command)
+app.add_typer(native, name="native")
 
 
 def _version(value: bool) -> None:

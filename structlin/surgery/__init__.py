@@ -5,6 +5,7 @@ from structlin.surgery._importance import fisher
 from structlin.surgery._model_recipe import recipe
 from structlin.surgery._pack import densify, pack
 from structlin.surgery._plan import CANDIDATES, SIZES, Plan, plan
+from structlin.surgery._prepare import prepare
 from structlin.surgery._recipe import Recipe
 from structlin.surgery._report import Report, Row
 from structlin.surgery.conversion import convert
@@ -23,5 +24,6 @@ __all__ = [
     "fisher",
     "pack",
     "plan",
+    "prepare",
     "recipe",
 ]
