@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from structlin import functional, matrices, specs, storage, surgery, text, train
+from structlin.kernels import tune_cpu
 from structlin.matrices import combine, partition
 from structlin.storage import load, save
 from structlin.surgery import (
@@ -20,6 +21,7 @@ from structlin.surgery import (
     fisher,
     pack,
     plan,
+    prepare,
     quantize,
     recipe,
 )
@@ -101,6 +103,7 @@ __all__ = [
     "pack",
     "partition",
     "plan",
+    "prepare",
     "quantize",
     "recipe",
     "save",
@@ -109,6 +112,7 @@ __all__ = [
     "surgery",
     "text",
     "train",
+    "tune_cpu",
 ]
 
 

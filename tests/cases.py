@@ -225,6 +225,12 @@ CASES: dict[str, list[Factory]] = {
         of(ms.Transposed, blocks(diagonal(3), dense(3, 2))),
         of(ms.Transposed, hmd(36, 24, 3, 2)),
     ],
+    "Native": [
+        of(ms.Native, dense(1, 4)),
+        of(ms.Native, kronecker((3, 1), (2, 1))),
+        of(ms.Native, of(ms.Sum.of, low_rank(5, 2, 7), sparse(5, 7, 2))),
+        of(ms.Native, kronecker((4, 6), (6, 6))),
+    ],
     "Identity": [identity(1), identity(5), identity(30)],
     "BlockDiagonal": [
         block_stack(1, 1, 4),
@@ -270,6 +276,7 @@ SQUARE: dict[str, Factory] = {
     "RowGroups": grouped(dense(1, 4), low_rank(3, 1, 4), labels=(1, 0, 1, 1)),
     "ColumnBlocks": blocks(dense(3, 1), dense(3, 2)),
     "Identity": identity(5),
+    "Native": of(ms.Native, dense(4, 4)),
     "BlockDiagonal": block_stack(3, 2, 2),
     "Permuted": shuffled(dense(4, 4)),
     "Transposed": of(ms.Transposed, dense(4, 4)),
@@ -313,6 +320,7 @@ POSITIVE: dict[str, Factory] = {
     "Kronecker": positive(lambda array: ms.Kronecker((-array(2), -array(3)))),
     "KroneckerSum": positive(lambda array: ms.kronecker_sum(array(2), array(3))),
     "Identity": identity(4),
+    "Native": positive(lambda array: ms.Native(ms.Dense(array(4)))),
     "BlockDiagonal": positive(lambda array: ms.BlockDiagonal.of(array(2), array(2), array(2))),
     "Permuted": positive(lambda array: ms.Permuted.of(ms.Dense(array(4)), ORDER, ORDER)),
     "Transposed": positive(lambda array: ms.Transposed(ms.Dense(array(4)))),

@@ -9,6 +9,9 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
+# Native code is compiled for the tests that are about it, in tests/native.
+os.environ.setdefault("STRUCTLIN_NATIVE", "0")
+
 import jax
 import numpy as np
 import pytest

@@ -275,6 +275,7 @@ ORACLES = {
     "Product": product,
     "Scaled": scaled,
     "Transposed": transposed,
+    "Native": lambda w: oracle(w.inner),
 }
 
 

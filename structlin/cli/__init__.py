@@ -1,4 +1,4 @@
-"""The command line: ``structlin compress``, ``demo``, ``inspect``, ``predict``, ``store``, ``train``."""
+"""The command line ``structlin``, a file for each command."""
 
 import sys
 

@@ -10,6 +10,7 @@ from structlin.cli._compress import compress
 from structlin.cli._demo import demo
 from structlin.cli._failures import CommandError
 from structlin.cli._inspect import inspect
+from structlin.cli._native import native
 from structlin.cli._predict import predict
 from structlin.cli._store import store
 from structlin.cli._train import train
@@ -23,6 +24,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 for command in (demo, compress, inspect, train, predict):
     app.command()(command)
 app.add_typer(store, name="store")
+app.add_typer(native, name="native")
 
 
 def _version(value: bool) -> None:

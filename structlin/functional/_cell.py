@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from structlin.functional._cell_params import Gated, read
 from structlin.functional._dense import Kernel, dense, promote, side_by_side
+from structlin.functional._native import in_xla, native_recurrence, runs_natively
 from structlin.kernels import carry_beside, merge_rows
 from structlin.matrices import Dense, Matrix
 
@@ -56,6 +57,11 @@ class Cell(Gated):
 
     recurrent: ClassVar[bool] = True
 
+    @property
+    def native(self) -> str:
+        """The name of its native code; empty if there is none for its settings."""
+        return ""
+
     @abc.abstractmethod
     def apply(
         self, extra: Any, projected: jax.Array, hidden: jax.Array, carry: Any
@@ -92,7 +98,10 @@ class Cell(Gated):
             The new carry, and the output ``(..., h)``.
         """
         projected = self.project(weights, inputs, dtype)
-        recurrent, bias, extra = _promoted(self, weights, carry, dtype)
+        parts = recurrent, bias, extra = _promoted(self, weights, carry, dtype)
+        if runs_natively(self.native, parts, projected[None], carry):
+            last, outputs = _recurrence((self, 1, False), parts, projected[None], carry)
+            return last, outputs[0]
         return self.apply(extra, projected, _affine(self.state(carry), recurrent, bias), carry)
 
     def sequence(
@@ -192,6 +201,15 @@ def _apply(how: tuple, extra: Any, projected: Any, hidden: Any, carry: Any) -> t
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _recurrence(how, parts, projected, carry):
+    cell, _, history = how
+    if not history and runs_natively(cell.native, parts, projected, carry):
+        definition = functools.partial(_scanned, how)
+        return native_recurrence(cell.native, definition, parts, projected, carry)
+    return _scanned(how, parts, projected, carry)
+
+
+def _scanned(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> tuple[Any, Any]:
+    """The last carry, and what `_apply` puts out in every step."""
     recurrent, bias, extra = parts
 
     def step(carry: Any, x: jax.Array):
@@ -203,6 +221,7 @@ def _recurrence(how, parts, projected, carry):
 @_recurrence.defjvp
 def _recurrence_jvp(how, primals, tangents):
     (parts, projected, carry), (dparts, dprojected, dcarry) = primals, tangents
+    parts, dparts = in_xla(parts), in_xla(dparts)
     recurrent, _, extra = parts
     last, (outputs, carries, hidden) = _saved_run(how, parts, projected, carry)
     dhidden, own = _of_weights(how, parts, dparts, projected, carries, hidden)

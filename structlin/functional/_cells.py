@@ -38,6 +38,11 @@ class LSTM(Cell):
     gate_fn: Activation = jax.nn.sigmoid
     activation_fn: Activation = jnp.tanh
 
+    @property
+    def native(self) -> str:
+        plain = self.gate_fn is jax.nn.sigmoid and self.activation_fn is jnp.tanh
+        return "lstm" if plain else ""
+
     def apply(self, extra: Any, projected: jax.Array, hidden: jax.Array, carry: Any) -> Any:
         del extra
         z = projected + hidden
@@ -109,6 +114,11 @@ class GRU(Cell):
 
     gate_fn: Activation = jax.nn.sigmoid
     activation_fn: Activation = jnp.tanh
+
+    @property
+    def native(self) -> str:
+        plain = self.gate_fn is jax.nn.sigmoid and self.activation_fn is jnp.tanh
+        return "gru" if plain else ""
 
     def apply(self, extra: Any, projected: jax.Array, hidden: jax.Array, carry: Any) -> Any:
         del extra

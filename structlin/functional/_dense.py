@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from structlin.matrices import ColumnBlocks, Dense, Matrix
+from structlin.matrices import ColumnBlocks, Dense, Matrix, Native
 
 __all__ = ["Kernel", "dense", "precise", "promote", "side_by_side"]
 
@@ -80,6 +80,8 @@ def side_by_side(kernels: list[Kernel]) -> Kernel:
     """The kernels of several gates as one, ``(in, total out)``: dense if all of them are."""
     if len(kernels) == 1:
         return kernels[0]
+    if all(isinstance(k, Native) for k in kernels):
+        return Native(ColumnBlocks(tuple(k.inner for k in kernels if isinstance(k, Native))))
     if any(isinstance(k, Matrix) for k in kernels):
         return ColumnBlocks(tuple(k if isinstance(k, Matrix) else Dense(k) for k in kernels))
     return jnp.concatenate([jnp.asarray(k) for k in kernels], axis=-1)

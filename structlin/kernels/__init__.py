@@ -1,5 +1,6 @@
 """Arithmetic on plain arrays where speed is decided; figures and reasons are in the docstrings."""
 
+from structlin.kernels import native
 from structlin.kernels._bits import pack_bits, stream_bytes, unpack_bits, unpack_bits_at
 from structlin.kernels._block_sparse import (
     block_matmul,
@@ -31,6 +32,7 @@ from structlin.kernels._hash import (
 from structlin.kernels._kronecker import kronecker_flops, kronecker_order, kronecker_rmatmul
 from structlin.kernels._monarch import monarch_flops, monarch_rmatmul
 from structlin.kernels._sparse import slot_matmul, slot_rmatmul
+from structlin.kernels._tune import tune_cpu
 
 __all__ = [
     "HASH_ENTRIES",
@@ -56,6 +58,7 @@ __all__ = [
     "merge_rows",
     "monarch_flops",
     "monarch_rmatmul",
+    "native",
     "pack_bits",
     "slot_columns",
     "slot_columns_transposed",
@@ -63,6 +66,7 @@ __all__ = [
     "slot_rmatmul",
     "spectrum",
     "stream_bytes",
+    "tune_cpu",
     "unpack_bits",
     "unpack_bits_at",
     "zeros_beside",

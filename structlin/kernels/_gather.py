@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["carry_beside", "gather_rows", "merge_rows", "zeros_beside"]
+__all__ = ["carry_beside", "explicit_mesh", "gather_rows", "merge_rows", "zeros_beside"]
 
 
 def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
@@ -22,10 +22,10 @@ def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
         plain indexing refuses to guess. Of a NumPy array, which may be mapped from a file, no more
         is read than the rows.
     """
-    if isinstance(table, np.ndarray) and not isinstance(rows, Tracer) and not _explicit():
+    if isinstance(table, np.ndarray) and not isinstance(rows, Tracer) and not explicit_mesh():
         return jnp.asarray(table[np.asarray(rows)])
     table = jnp.asarray(table)
-    if _explicit():
+    if explicit_mesh():
         spec = jax.typeof(jnp.asarray(rows)).sharding.spec
         kept = jax.sharding.PartitionSpec(*spec, *[None] * (table.ndim - 1))
         return table.at[rows].get(out_sharding=kept)
@@ -60,7 +60,7 @@ def carry_beside(carry: Any, steps: jax.Array) -> Any:
         Under a mesh with explicit axes the leading axes of ``carry`` are sharded as a step's are,
         since a scan's carry may not change its sharding, and plain zeros have none.
     """
-    if not _explicit():
+    if not explicit_mesh():
         return carry
     batch = jax.typeof(steps).sharding.spec[1:-1]
 
@@ -80,7 +80,7 @@ def merge_rows(x: jax.Array) -> jax.Array:
     return x.reshape(-1, x.shape[-1]) if jax.sharding.get_abstract_mesh().empty else x
 
 
-def _explicit() -> bool:
+def explicit_mesh() -> bool:
     """Whether there is a mesh with explicit axes."""
     mesh = jax.sharding.get_abstract_mesh()
     return not mesh.empty and jax.sharding.AxisType.Explicit in mesh.axis_types

@@ -28,6 +28,7 @@ from structlin.matrices._kronecker_sum import KroneckerSum, kronecker_sum
 from structlin.matrices._low_rank import LowRank
 from structlin.matrices._masked import Masked
 from structlin.matrices._monarch import Monarch
+from structlin.matrices._native import Native
 from structlin.matrices._nm_sparse import NMSparse
 from structlin.matrices._permuted import Permuted
 from structlin.matrices._product import Product
@@ -64,6 +65,7 @@ __all__ = [
     "Matrix",
     "Monarch",
     "NMSparse",
+    "Native",
     "Permuted",
     "Product",
     "Projection",

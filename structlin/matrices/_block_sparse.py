@@ -47,6 +47,9 @@ class BlockSparse(Matrix):
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return kernels.block_matmul(x, self.values, self.indices, self.rows)
 
+    def _program(self) -> kernels.native.Program:
+        return kernels.native.block_program(self.values, self.indices, self.rows)
+
     def _take(self, rows: jax.Array) -> jax.Array:
         r = self.values.shape[-2]
         block, inside = rows // r, rows % r

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from structlin import kernels
 from structlin.matrices._base import Matrix
 from structlin.matrices._reductions import wide_dtype
 from structlin.matrices._spec import Spec
@@ -37,6 +38,9 @@ class ColumnBlocks(Matrix):
 
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return jnp.concatenate([b.rmatmul(x) for b in self.blocks], axis=-1)
+
+    def _program(self) -> kernels.native.Program | None:
+        return kernels.native.column_program(b._program() for b in self.blocks)
 
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         ends = np.cumsum([b.shape[1] for b in self.blocks])[:-1]

@@ -48,6 +48,9 @@ class Dense(Matrix):
     def _matmul_transposed(self, v: jax.Array) -> jax.Array:
         return self.values.T @ v
 
+    def _program(self) -> kernels.native.Program:
+        return kernels.native.dense_program(self.values)
+
     def _take(self, rows: jax.Array) -> jax.Array:
         return kernels.gather_rows(self.values, rows)
 

@@ -61,6 +61,13 @@ class HMD(Matrix):
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return jnp.concatenate([x @ self.rich, self._spread(x @ self.left) * self.right], axis=-1)
 
+    def _program(self) -> kernels.native.Program | None:
+        native = kernels.native
+        spread = native.spread_program(self.right, self.left.shape[-1])
+        others = native.chain_program([native.dense_program(self.left), spread])
+        parts = [native.dense_program(self.rich), others]
+        return native.column_program(parts if self.rich.shape[-1] else parts[1:])
+
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         j = self.rich.shape[-1]
         sizes = decompose.rank_block_sizes(self.right.shape[-1], self.left.shape[-1])

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from structlin.kernels.native import Program
+
 if TYPE_CHECKING:
     from structlin.matrices._base import Matrix
 
@@ -59,6 +61,10 @@ class Interface(abc.ABC):
     def _take(self, rows: jax.Array) -> jax.Array:
         """The rows at ``rows``, integers in ``0 .. m - 1`` of any shape, ``(*rows.shape, n)``."""
         return self.rmatmul(jax.nn.one_hot(rows, self.shape[0], dtype=self.dtype))
+
+    def _program(self) -> Program | None:
+        """What native code needs for products with rows; if there is native code for them."""
+        return None
 
     # What follows.
 

@@ -89,6 +89,11 @@ class Kronecker(Matrix):
             folded = apply_factor(folded, self.factors[i], len(batch) + i)
         return folded.reshape(*batch, self.shape[1])
 
+    def _program(self) -> kernels.native.Program | None:
+        arrays = [f for f in self.factors if not isinstance(f, Matrix)]
+        whole = len(arrays) == len(self.factors)
+        return kernels.native.kronecker_program(arrays) if whole else None
+
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return self.transpose().rmatmul(x)
 

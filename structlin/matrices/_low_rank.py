@@ -51,6 +51,10 @@ class LowRank(Matrix):
     def _matmul_transposed(self, v: jax.Array) -> jax.Array:
         return self.right.T @ (self.left.T @ v)
 
+    def _program(self) -> kernels.native.Program | None:
+        dense = kernels.native.dense_program
+        return kernels.native.chain_program([dense(self.left), dense(self.right)])
+
     def _take(self, rows: jax.Array) -> jax.Array:
         return kernels.gather_rows(self.left, rows) @ self.right
 

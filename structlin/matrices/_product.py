@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from structlin import kernels
 from structlin.matrices._base import Matrix
 from structlin.matrices._diagonal import Diagonal
 from structlin.matrices._identity import Identity
@@ -54,6 +55,9 @@ class Product(Matrix):
 
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return functools.reduce(lambda y, factor: factor.rmatmul(y), self.factors, x)
+
+    def _program(self) -> kernels.native.Program | None:
+        return kernels.native.chain_program(f._program() for f in self.factors)
 
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return functools.reduce(lambda y, f: f.rmatmul_transposed(y), reversed(self.factors), x)

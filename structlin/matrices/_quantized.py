@@ -151,6 +151,11 @@ class Quantized(Matrix):
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return self.decode().rmatmul(x)
 
+    def _program(self) -> kernels.native.Program | None:
+        if not isinstance(self.codes, Dense) or isinstance(self.shapes[0], str):
+            return None
+        return kernels.native.code_program(self.codes.values, self.tables[0], self.shape, self.bits)
+
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return self.decode().rmatmul_transposed(x)
 

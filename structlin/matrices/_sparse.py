@@ -59,6 +59,9 @@ class Sparse(Matrix):
     def _matmul_transposed(self, v: jax.Array) -> jax.Array:
         return kernels.slot_columns_transposed(v, self.values, self.indices)
 
+    def _program(self) -> kernels.native.Program:
+        return kernels.native.slot_program(self.values, self.indices, self.rows)
+
     def _take(self, rows: jax.Array) -> jax.Array:
         wanted = jnp.asarray(rows)[..., None].astype(jnp.uint32)
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from structlin import kernels
 from structlin.matrices._base import Matrix
 from structlin.matrices._factorizations import need_hermitian
 from structlin.matrices._low_rank_update import Update, split
@@ -76,6 +77,9 @@ class Sum(Matrix):
 
     def rmatmul(self, x: jax.Array) -> jax.Array:
         return _total(t.rmatmul(x) for t in self.terms)
+
+    def _program(self) -> kernels.native.Program | None:
+        return kernels.native.sum_program(t._program() for t in self.terms)
 
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
         return _total(t.rmatmul_transposed(x) for t in self.terms)

@@ -33,6 +33,7 @@ from structlin.nnx._surgery import (
     kernel_specs,
     kernels,
     pack,
+    prepare,
     replace_kernel,
     with_kernels,
 )
@@ -71,11 +72,10 @@ __all__ = [
     "kernels",
     "pack",
     "params",
+    "prepare",
     "register_serialization",
     "replace_kernel",
     "to_nnx",
     "with_kernels",
     "with_params",
 ]
-
-register_serialization()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from structlin.functional import Kernel
-from structlin.matrices import Matrix, is_matrix
+from structlin.matrices import Matrix, Native, is_matrix
 from structlin.nnx._convert import HOLDERS, adopt, put, weight_name
 from structlin.nnx._variables import is_structured, value
 from structlin.specs import Spec
@@ -21,6 +21,7 @@ __all__ = [
     "kernel_specs",
     "kernels",
     "pack",
+    "prepare",
     "replace_kernel",
     "with_kernels",
 ]
@@ -192,6 +193,17 @@ def pack(model: M) -> M:
     """
     found = _structured(model)
     return with_kernels(model, {path: kernel.pack() for path, kernel in found.items()})
+
+
+def prepare(model: M) -> M:
+    """A new model with every matrix packed and, where there is native code for it, native.
+
+    Raises:
+        TypeError: Under ``jit``, where zeros are not known.
+        ValueError: A layer is a stack of several, as ``nnx.vmap`` makes them.
+    """
+    found = _structured(model)
+    return with_kernels(model, {path: Native.of(kernel) for path, kernel in found.items()})
 
 
 def _structured(model: nnx.Module) -> dict[str, Matrix]:

@@ -5,6 +5,7 @@ from structlin.surgery._importance import fisher
 from structlin.surgery._model_recipe import recipe
 from structlin.surgery._pack import densify, pack
 from structlin.surgery._plan import CANDIDATES, SIZES, Plan, plan
+from structlin.surgery._prepare import prepare
 from structlin.surgery._quantize import quantize
 from structlin.surgery._recipe import Recipe
 from structlin.surgery._report import Report, Row
@@ -24,6 +25,7 @@ __all__ = [
     "fisher",
     "pack",
     "plan",
+    "prepare",
     "quantize",
     "recipe",
 ]
