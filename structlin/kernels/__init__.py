@@ -20,7 +20,13 @@ from structlin.kernels._fourier import (
     from_spectrum,
     spectrum,
 )
-from structlin.kernels._gather import carry_beside, gather_rows, merge_rows, zeros_beside
+from structlin.kernels._gather import (
+    carry_beside,
+    explicit_mesh,
+    gather_rows,
+    merge_rows,
+    zeros_beside,
+)
 from structlin.kernels._hash import (
     HASH_ENTRIES,
     hash_normal,
@@ -41,6 +47,7 @@ __all__ = [
     "carry_beside",
     "circular_convolve",
     "convolve_flops",
+    "explicit_mesh",
     "fast_length",
     "from_spectrum",
     "gather_rows",

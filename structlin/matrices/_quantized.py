@@ -154,6 +154,8 @@ class Quantized(Matrix):
     def _program(self) -> kernels.native.Program | None:
         if not isinstance(self.codes, Dense) or isinstance(self.shapes[0], str):
             return None
+        if self.per != "tensor":
+            return None
         return kernels.native.code_program(self.codes.values, self.tables[0], self.shape, self.bits)
 
     def rmatmul_transposed(self, x: jax.Array) -> jax.Array:
@@ -161,6 +163,8 @@ class Quantized(Matrix):
 
     def _take(self, rows: jax.Array) -> jax.Array:
         if not isinstance(self.codes, Dense | LowRank) or self.shapes[0] == "":
+            return self.decode()._take(rows)
+        if self.per != "tensor" and kernels.explicit_mesh():  # whose reshapes are few
             return self.decode()._take(rows)
         # The first array of these two has one row for each row of the matrix.
         stream, *rest = jax.tree.leaves(self.codes)

@@ -229,3 +229,10 @@ def test_prepare_a_model_of_nnx(rng):
     fast = sl.prepare(model)
     assert isinstance(sl.nnx.kernels(fast)["cell/dense_h/kernel"], ms.Native)
     np.testing.assert_allclose(fast(x), model(x), atol=1e-6)
+
+
+def test_codes_with_levels_for_each_row_have_no_native_code(rng):
+    dense = jnp.asarray(rng.normal(size=(8, 24)).astype("f"))
+    coded = ms.Quantized.of(ms.Dense(dense), 4, per="row")
+    assert coded.tables[0].ndim == 2
+    assert not isinstance(ms.Native.of(coded), ms.Native)

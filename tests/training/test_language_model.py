@@ -108,6 +108,7 @@ def rows_of(name, text, monkeypatch):
     if name == "language_model":
         monkeypatch.setattr(module, "characters", lambda path=None: text)
         monkeypatch.setattr(module, "words", lambda folder, vocabulary: text)
+        monkeypatch.setattr(module, "data_folder", Path)
         return [
             module.small_rows(),
             module.rate_rows(),
