@@ -195,7 +195,7 @@ CONTENDERS = {
     "Doped LowRank, fixed support": doped(_low_rank, anneal=False, pruned=0.0),
     "LowRank": Recipe(_low_rank, 6e-3),
     "HMD": Recipe(_hmd),
-    "Kron": Recipe(lambda c: specs.Kron(compression=c)),
+    "Kron": Recipe(lambda c: specs.Kron(compression=c), 2.4e-2),
 }
 """By name, without co-matrix dropout, of which training_co_matrix.json says why; blocks of 16 x 1
 are 16 outputs that share an input: ``(1, 16)`` of a kernel."""

@@ -99,7 +99,7 @@ RECIPES = {
         )
         for name in ("DopedKron", "Sparse")
     },
-    **{f"Kron, {t} terms": Recipe(_kron(t)) for t in (2, 4)},
+    **{f"Kron, {t} terms": contender("Kron", spec=_kron(t)) for t in (2, 4)},
     **{
         f"Doped Kron, half of the bytes, {t} terms": doped(
             _kron(t), share=0.5, dropout=EARLY_DROPOUT
