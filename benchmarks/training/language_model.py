@@ -15,8 +15,8 @@ word.
 
 The small scale: Shakespeare's characters (``tinyshakespeare``), one LSTM of 256, each structure at
 its best rate of those tried on the validation part, after 1,500 steps of seed 0 at 10x. The words:
-the 10,000 most frequent ones of WikiText-2, one LSTM of 650. The medium scale: all of its words, two
-LSTMs of 650, dropout, 39 epochs, as Zaremba et al. (2014) have it but for Adam. Rates there are
+the 10,000 most frequent ones of WikiText-2, one LSTM of 650. The medium scale: all of its words,
+two LSTMs of 650, dropout, 39 epochs, as Zaremba et al. (2014) have it but for Adam. Rates there are
 those of the small scale times 256 / 650, as the rate of kernels should fall under Adam (Yang et
 al., 2021).
 """
