@@ -10,6 +10,7 @@ from _markdown import markdown
 __all__ = ["TABLES"]
 
 Rows = list[dict[str, Any]]
+CURVE_RATES = ("rate 0", "rate 0.1", "rate 0.3")
 SEED = re.compile(r", seed \d+")
 
 
@@ -26,13 +27,14 @@ def _bits(rows: Rows, part: str = "test") -> float:
     return sum(row["figures"][part] for row in rows) / len(rows)
 
 
-def _cell(rows: Rows | None) -> str:
-    """The mean, and half of the range over the seeds if there are several."""
+def _cell(rows: Rows | None, digits: int = 3) -> str:
+    """The mean of the test figures, and half of the range over the seeds if there are several."""
     if not rows:
         return ""
     values = [row["figures"]["test"] for row in rows]
     half = (max(values) - min(values)) / 2
-    return f"{_bits(rows):.3f}" + (f" ± {half:.3f}" if len(rows) > 1 else "")
+    spread = f" ± {half:.{digits}f}" if len(rows) > 1 else ""
+    return f"{_bits(rows):.{digits}f}{spread}"
 
 
 def _lost(rows: Rows, dense: Rows) -> str:
@@ -79,7 +81,11 @@ def rates(result: dict[str, Any]) -> str:
 
 def curve(result: dict[str, Any]) -> str:
     """Test bits by compression and rate of dropout."""
-    found = _grouped(result, "curve, ")
+    found = _grouped(result, "curve, ") | {
+        f"{name}, 10x": rows
+        for name, rows in _grouped(result, "grid, ").items()
+        if name in CURVE_RATES
+    }
     pairs = [name.split(", ") for name in found]
     rates = sorted({rate for rate, _ in pairs}, key=lambda r: float(r.split()[1]))
     sizes = sorted({size for _, size in pairs}, key=lambda s: float(s[:-1]))
@@ -172,7 +178,48 @@ def pruning(result: dict[str, Any]) -> str:
     return markdown(("sparsity", "steps", "dense", *ways), map(cells, sparsities))
 
 
+def classifiers(task: str) -> Any:
+    """A table of one task: sizes of kernels and of the whole model, percents right, a time."""
+
+    def table(result: dict[str, Any]) -> str:
+        prefix = f"{task}, "
+        found = _grouped(result, prefix)
+        refused = [
+            SEED.sub("", row["name"].removeprefix(prefix))
+            for row in result["rows"]
+            if "refused" in row and row["name"].startswith(prefix)
+        ]
+
+        def cells(name: str, rows: Rows) -> list[str]:
+            structure, _, asked = name.rpartition(", ")
+            sizes, time = rows[0]["sizes"], rows[0].get("microseconds")
+            kernels, model = (f"{sizes[p]['compression']:.1f}x" for p in ("kernels", "model"))
+            kb = f"{sizes['model']['bytes'] / 1000:.1f}"
+            return [
+                asked,
+                structure,
+                kernels,
+                model,
+                kb,
+                _cell(rows, 2),
+                f"{time:.0f}" if time else "",
+            ]
+
+        def order(item: tuple[str, Rows]) -> tuple[float, float]:
+            return item[1][0]["recipe"]["asked"], -_bits(item[1])
+
+        header = ("asked", "structure", "kernels", "model", "KB", "test %", "us")
+        body = [cells(*item) for item in sorted(found.items(), key=order)]
+        for name in dict.fromkeys(refused):
+            structure, _, asked = name.rpartition(", ")
+            body.append([asked, structure, "too small for it", "", "", "", ""])
+        return markdown(header, body, 2)
+
+    return table
+
+
 TABLES = {
+    **{f"training_iot/{task}": classifiers(task) for task in ("mnist", "usps", "har")},
     "training_rates": rates,
     "training_language_model": language_model,
     "training_language_model_words": language_model,
