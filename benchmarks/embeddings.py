@@ -162,6 +162,12 @@ def neighbours(rows: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
     return np.argpartition(-scores, NEAR, axis=1)[:, :NEAR]
 
 
+def overlap(right: np.ndarray, found: np.ndarray) -> float:
+    """The share of neighbours that are in both."""
+    same = [len(np.intersect1d(a, b)) for a, b in zip(right, found, strict=True)]
+    return float(np.mean(same)) / NEAR
+
+
 @functools.cache
 def nearest(name: str) -> np.ndarray:
     """The neighbours in a table itself."""
@@ -181,7 +187,6 @@ def measure(name: str, way: Way, _: Path) -> dict[str, Any]:
     whole = np.sum(table.rows.astype(np.float64) ** 2, axis=1)
     shares = table.frequencies.astype(np.float64)
     found = neighbours(fitted, table.frequencies)
-    same = [len(np.intersect1d(a, b)) for a, b in zip(nearest(name), found, strict=True)]
     return {
         "bytes": int(size),
         "compression": round(table.rows.nbytes / size, 3),
@@ -189,7 +194,7 @@ def measure(name: str, way: Way, _: Path) -> dict[str, Any]:
         "figures": {
             "weighted_error": round(float(shares @ missed / (shares @ whole)), 6),
             "error": round(float(missed.sum() / whole.sum()), 6),
-            "overlap": round(float(np.mean(same)) / NEAR, 4),
+            "overlap": round(overlap(nearest(name), found), 4),
         },
     }
 
