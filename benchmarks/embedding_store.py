@@ -217,9 +217,8 @@ def rounding(folder: Path) -> Iterator[dict[str, Any]]:
     right = neighbours(rows, order)
     books = [(bits, codebook) for bits in (2, 3, 4, 8) for codebook in ("uniform", "kmeans")]
     forms: list[dict[str, Any]] = [{"bits": b, "codebook": c} for b, c in (*books, (16, "uniform"))]
-    forms += [
-        {"bits": b, "coding": "huffman", "error": e} for b, e in ((3, 0.33), (4, 0.17), (4, 0.1))
-    ]
+    close = ((3, 0.33), (4, 0.17), (4, 0.1))
+    forms += [{"bits": b, "coding": "huffman", "error": e} for b, e in close]
     for form in forms:
         path = folder / "glove.db"
         with EmbeddingStore.build(path, rows, **form) as store:

@@ -4,10 +4,12 @@
     python benchmarks/embeddings.py --only 'jieba, 8x'       # rows of this name
 
 Tables: GloVe, 100,000 x 50, with the word frequencies of wordfreq, and the embedding of jieba's
-tagger, 20,941 x 128, with the counts of its dictionary; a word without a frequency has half of the
-least. The error is ``sum_i q_i ||a_i - b_i||^2`` over that of zeros, ``q`` the frequencies, and the
-plain one without ``q``. Overlap is the share of the ten nearest words, by cosine among the 20,000
-most frequent, that the compressed table finds too, of every twentieth of these.
+tagger, 20,941 x 128, with the counts of its dictionary, where a word without a frequency has half
+of the least; and that of the dense model of `training/vocabulary.py`, 10,000 x 200, with its counts
+in WikiText-2, which is trained first if it was not. The error is ``sum_i q_i ||a_i - b_i||^2`` over
+that of zeros, ``q`` the frequencies, and the plain one without ``q``. Overlap is the share of the
+ten nearest words, by cosine among the 20,000 most frequent, that the compressed table finds too, of
+every twentieth of these.
 """
 
 import functools
@@ -54,7 +56,7 @@ class Way(NamedTuple):
 
 
 @functools.cache
-def glove() -> Table:
+def glove(_: Path) -> Table:
     """GloVe's words in its own order with the frequencies of wordfreq."""
     folder = data_folder() / "glove_6b_50d_100k"
     rows = np.load(folder / "embedding.npy").astype(np.float32)
@@ -66,7 +68,7 @@ def glove() -> Table:
 
 
 @functools.cache
-def jieba() -> Table:
+def jieba(_: Path) -> Table:
     """The embedding of jieba's tagger with the counts of its dictionary."""
     folder = data_folder() / "models" / "jieba_lac"
     rows = np.load(folder / "weights.npz")["word_emb"].astype(np.float32)
@@ -78,14 +80,23 @@ def jieba() -> Table:
     return Table(rows, _filled(counts))
 
 
+@functools.cache
+def wikitext2(runs: Path) -> Table:
+    """The embedding of a language model of words, which it trains in the folder ``runs``."""
+    language: Any = importlib.import_module("vocabulary")
+    params = experiments.finished(language.dense(), runs)
+    rows = np.asarray(params["embed"]["embedding"], np.float32)
+    return Table(rows, _filled(language.counts(language.text())))
+
+
 def _filled(frequencies: np.ndarray) -> np.ndarray:
     least = frequencies[frequencies > 0].min() / 2
     filled = np.maximum(frequencies, least)
     return (filled / filled.sum()).astype(np.float32)
 
 
-TABLES = {"jieba": (jieba, 128), "glove": (glove, 50)}
-"""What reads each table, and its features."""
+TABLES = {"jieba": (jieba, 128), "glove": (glove, 50), "wikitext2": (wikitext2, 200)}
+"""What reads each table, from the folder of the runs, and its features."""
 
 
 def by_spec(name: str, spec: specs.Spec, *, weighted: bool = True) -> Way:
@@ -169,14 +180,14 @@ def overlap(right: np.ndarray, found: np.ndarray) -> float:
 
 
 @functools.cache
-def nearest(name: str) -> np.ndarray:
+def nearest(name: str, runs: Path) -> np.ndarray:
     """The neighbours in a table itself."""
-    return neighbours(*TABLES[name][0]())
+    return neighbours(*TABLES[name][0](runs))
 
 
-def measure(name: str, way: Way, _: Path) -> dict[str, Any]:
+def measure(name: str, way: Way, folder: Path) -> dict[str, Any]:
     """The figures of one row."""
-    table = TABLES[name][0]()
+    table = TABLES[name][0](folder.parent)
     start = time.perf_counter()
     try:
         fitted, size = way.fit(table)
@@ -194,7 +205,7 @@ def measure(name: str, way: Way, _: Path) -> dict[str, Any]:
         "figures": {
             "weighted_error": round(float(shares @ missed / (shares @ whole)), 6),
             "error": round(float(missed.sum() / whole.sum()), 6),
-            "overlap": round(overlap(nearest(name), found), 4),
+            "overlap": round(overlap(nearest(name, folder.parent), found), 4),
         },
     }
 
