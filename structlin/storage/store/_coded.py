@@ -42,8 +42,11 @@ class CodedBlock:
 
     def followed(self, other: "CodedBlock") -> "CodedBlock":
         """These rows and then others."""
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return CodedBlock(*map(np.concatenate, pairs))
+        return CodedBlock(
+            np.concatenate([self.heads, other.heads]),
+            np.concatenate([self.sizes, other.sizes]),
+            np.concatenate([self.stream, other.stream]),
+        )
 
     def halves(self, count: int) -> tuple["CodedBlock", "CodedBlock"]:
         """The first ``count`` rows, and the others."""
