@@ -75,8 +75,8 @@ def jieba(_: Path) -> Table:
     counts = np.zeros(len(rows))
     # Some tokens are separators of lines themselves.
     for line in (folder / "counts.tsv").read_text("utf-8").rstrip("\n").split("\n"):
-        row, *_, count = line.split("\t")
-        counts[int(row)] = float(count)
+        parts = line.split("\t")
+        counts[int(parts[0])] = float(parts[-1])
     return Table(rows, _filled(counts))
 
 

@@ -57,7 +57,7 @@ class CodedBlock:
     def words(self, rows: np.ndarray) -> list[memoryview]:
         """The words of rows ``(n,)`` of these."""
         stops = np.cumsum(self.sizes)
-        view = memoryview(self.stream)
+        view = self.stream.data
         pairs = zip((stops - self.sizes)[rows].tolist(), stops[rows].tolist(), strict=True)
         return [view[start:stop] for start, stop in pairs]
 
