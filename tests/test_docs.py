@@ -72,3 +72,9 @@ def test_the_page_about_training_runs():
     kernel = names["small"]["lstm"]["h"]["kernel"]
     assert isinstance(kernel, ms.Sum)
     assert kernel.cost().compression >= 4
+
+
+def test_the_page_about_embeddings_runs():
+    names = run_page("embeddings.md")
+    assert isinstance(names["tuned"], ms.RowGroups)
+    assert names["small"].error <= 0.31
