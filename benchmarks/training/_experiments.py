@@ -147,7 +147,7 @@ def _header() -> dict[str, Any]:
     """How the figures were made."""
     packages = ("jax", "flax", "optax", "numpy")
     return {
-        "command": f"python benchmarks/training/{Path(sys.argv[0]).name}",
+        "command": f"python benchmarks/{'/'.join(Path(sys.argv[0]).resolve().parts[-2:])}",
         "versions": {"structlin": sl.__version__, "python": platform.python_version()}
         | {name: metadata.version(name) for name in packages},
         "device": device_name(),
