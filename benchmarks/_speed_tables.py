@@ -128,6 +128,20 @@ def tuning(result: dict[str, Any]) -> str:
     return markdown(("case", "contender", "µs untuned", "µs tuned", "gain"), rows(), 2)
 
 
+def models(result: dict[str, Any]) -> str:
+    """Whole models: steady state, first token, memory."""
+    header = ("tokens", "kernels", "tokens a second", "speed", "first token, s", "MB", "file, MB")
+
+    def cells(name: str, row: dict[str, Any]) -> list[str]:
+        rate = f"{1e6 / row['microseconds'][1]:,.0f}"
+        first, size = f"{row['first_token_seconds']:.2f}", f"{row['file_bytes'] / 1e6:.2f}"
+        speed = f"{row['speedup'][1]:.2f}x"
+        return [name, row["name"], rate, speed, first, f"{row['resident_mb']:.0f}", size]
+
+    rows = ((r["name"], row) for r in result["rows"] for row in r["contenders"])
+    return markdown(header, (cells(*pair) for pair in rows), 2)
+
+
 def _tuned(result: dict[str, Any]) -> Records:
     """The cases that were measured under `structlin.tune_cpu`, in the order of the benchmark."""
     found = {record["name"]: record for record in result["rows"]}
@@ -169,5 +183,6 @@ TABLES = {
     "speed/peers": peers,
     "speed/calls": calls,
     "speed/tuning": tuning,
+    "speed_models": models,
 }
 """The parts of the result file of `speed/` -> how each becomes a table."""

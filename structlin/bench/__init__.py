@@ -17,7 +17,6 @@ from structlin.bench._contenders import (
 )
 from structlin.bench._machine import header
 from structlin.bench._measure import Peers, measure
-from structlin.bench._report import print_changes, print_run
 from structlin.bench._targets import Reached, reached
 from structlin.bench._timing import Effort, interleaved, quartiles, ratios
 
@@ -42,8 +41,6 @@ __all__ = [
     "interleaved",
     "measure",
     "native_problem",
-    "print_changes",
-    "print_run",
     "quartiles",
     "ratios",
     "reached",

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import structlin
 from structlin import bench as benches
+from structlin.bench._report import print_changes, print_run
 from structlin.cli._failures import CommandError, check_writable
 from structlin.demo._results import write_json
 
@@ -38,7 +39,7 @@ def bench(
             line = f"native rows are skipped: {problem}"
             console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         records = _measured(benches.QUICK if quick else benches.FULL, quick)
-        benches.print_run(console, records)
+        print_run(console, records)
         if json_file is not None:
             made = benches.header("structlin bench" + " --quick" * quick, settings)
             write_json(json_file, made | {"rows": records})
@@ -51,7 +52,7 @@ def bench(
         raise CommandError(f"cannot write {where}: {error.strerror or error}", 1) from None
     if before is not None:
         share = 0.3 if margin is None else margin
-        if benches.print_changes(console, benches.changes(before, records), share):
+        if print_changes(console, benches.changes(before, records), share):
             raise typer.Exit(1)
 
 

@@ -38,9 +38,9 @@ def test_blocks_divide_the_columns():
     assert [block(n) for n in (1024, 2600, 6000)] == [(1, 16), (1, 13), (1, 16)]
 
 
-@pytest.mark.parametrize("kind", BASELINES)
+@pytest.mark.parametrize("kind", [kind for kind in BASELINES if kind != "density"])
 def test_contenders_compute_what_their_dense_forms_do(kind):
-    structures = ("Dense", "Kron", "DopedKron 95 %, blocks", "LowRank 2x", "Sparse 95 %")
+    structures = ("Kron", "DopedKron 95 %, blocks")
     case = Case(kind, 40, 2, 3, structures)
     found = dict(_contenders.contenders(case, 0))
     assert next(iter(found)) == BASELINES[kind]
