@@ -52,7 +52,7 @@ def contenders(case: Case, seed: int) -> Iterator[tuple[str, Contender]]:
     """
     dense, x = dense_weights(case, seed), inputs(case, seed)
     run, baseline = RUNS[case.kind], DENSE_RUNS[case.kind]
-    whole = tuple(_cost(case, w) for w in dense[: len(_shapes(case))])
+    whole = tuple(_cost(w) for w in dense[: len(_shapes(case))])
     yield BASELINES[case.kind], Contender(_calling(baseline, dense, x), costs=whole)
     if case.kind in ("layer", "training"):
         flax = _FLAX_TRAINED if case.kind == "training" else _FLAX
@@ -136,8 +136,7 @@ def _shapes(case: Case) -> list[tuple[int, int]]:
     return [shape, shape] if case.kind in ("layer", "training") else [shape]
 
 
-def _cost(case: Case, kernel: jax.Array) -> Cost:
-    del case
+def _cost(kernel: jax.Array) -> Cost:
     size = math.prod(kernel.shape)
     return Cost(size, kernel.nbytes, 2 * size, size, kernel.nbytes)
 

@@ -1,7 +1,7 @@
 """A case from its name to its figures, as they are written."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from structlin.bench._cases import BASELINES, Case
@@ -9,7 +9,12 @@ from structlin.bench._contenders import Contender, contenders, least_seconds
 from structlin.bench._machine import Others, roofline
 from structlin.bench._timing import FEWEST, Effort, Sample, interleaved, quartiles, quiet, ratios
 
-__all__ = ["Peers", "measure"]
+__all__ = ["FULL_EFFORT", "QUICK_EFFORT", "Peers", "measure", "run"]
+
+FULL_EFFORT = Effort(rounds=25, seconds=8.0), 3
+"""For each draw of the weights, and how often they are drawn."""
+
+QUICK_EFFORT = Effort(rounds=15, seconds=5.0), 1
 
 Peers = Callable[[Case, int], Mapping[str, Contender | str]]
 """What else takes part: a case and a seed to contenders by name, or why one cannot."""
@@ -61,6 +66,12 @@ def measure(
         "others": others.share(),
         "contenders": rows + [{"name": name, "absent": why} for name, why in absent.items()],
     }
+
+
+def run(cases: Sequence[Case], effort: Effort, draws: int) -> Iterator[dict[str, Any]]:
+    """Measures cases one after the other, each a row of a result file."""
+    for case in cases:
+        yield {"name": case.name} | measure(case, effort, draws)
 
 
 def _row(

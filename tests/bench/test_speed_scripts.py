@@ -134,4 +134,4 @@ def test_the_picture(result, tmp_path):
     figure.savefig(tmp_path / "speed.svg")
     left, right = figure.axes
     assert {t.get_text() for t in left.get_legend().get_texts()} >= {"Kron", "Hoisted dense scan"}
-    assert {t.get_text() for t in right.get_legend().get_texts()} >= {"entries", "blocks"}
+    assert {t.get_text() for t in right.get_legend().get_texts()} >= {"entries, XLA", "blocks, XLA"}
