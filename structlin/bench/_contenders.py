@@ -30,7 +30,7 @@ class Contender(NamedTuple):
     Attributes:
         call: Returns its result when that is there.
         mode: ``"XLA"``, ``"native"``, or empty for what is not of this library.
-        structure: Of `STRUCTURES`, or the name of another form.
+        structure: Of `STRUCTURES`; empty likewise.
         costs: Of its kernels; none if that is not known.
     """
 
@@ -69,6 +69,7 @@ def contenders(case: Case, seed: int) -> Iterator[tuple[str, Contender]]:
 
 
 def _modes(case: Case, kernels: list[Matrix]) -> dict[str, tuple[Matrix, ...]]:
+    """The kernels for XLA, and for native code if it is made for so many rows."""
     modes = {"XLA": tuple(kernels)}
     if case.kind == "training" or not native.ready():
         return modes  # derivatives never see native code
