@@ -16,7 +16,7 @@ class Change(NamedTuple):
         contender: The contender.
         before: How many times faster than the baseline of its case it was.
         now: How many times faster it is.
-        disturbed: Whether too few samples of one of the runs were quiet: it is no ground to judge.
+        disturbed: Whether one of the runs was disturbed too much to judge by it.
     """
 
     case: str

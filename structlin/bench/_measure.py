@@ -16,6 +16,9 @@ FULL_EFFORT = Effort(rounds=25, seconds=8.0), 3
 
 QUICK_EFFORT = Effort(rounds=15, seconds=5.0), 1
 
+BUSY = 0.25
+"""The share of all CPUs that others may have: with more, every figure of a case is disturbed."""
+
 Peers = Callable[[Case, int], Mapping[str, Contender | str]]
 """What else takes part: a case and a seed to contenders by name, or why one cannot."""
 
@@ -55,15 +58,18 @@ def measure(
         for name, more in interleaved(calls, effort).items():
             samples.setdefault(name, []).extend(more)
     over = [name for name, contender in found.items() if not contender.structure]
+    share = others.share()
     rows = [
         _row(name, contender, samples, over) | _roof(case, contender, samples[name])
         for name, contender in found.items()
     ]
+    for row in rows:
+        row["disturbed"] |= (share or 0.0) > BUSY
     return {
         "case": dataclasses.asdict(case),
         "baseline": BASELINES[case.kind],
         "roofline": {"flops": machine.flops, "bandwidth": dict(machine.bandwidth)},
-        "others": others.share(),
+        "others": share,
         "contenders": rows + [{"name": name, "absent": why} for name, why in absent.items()],
     }
 

@@ -30,8 +30,8 @@ def print_run(console: Console, records: Sequence[Mapping[str, Any]]) -> None:
     disturbed = any(row.get("disturbed") for r in records for row in r["contenders"])
     if disturbed or max(shares, default=0.0) > 0.1:
         console.print(
-            f"Other work had up to {100 * max(shares):.0f} % of the CPUs. Of a figure with a ~ "
-            "hardly a sample was quiet: run it again when the machine is idle.",
+            f"Other work had up to {100 * max(shares):.0f} % of the CPUs. A figure with a ~ was "
+            "disturbed too often: run it again when the machine is idle.",
             style="yellow",
         )
 
@@ -85,21 +85,24 @@ def _case(record: Mapping[str, Any]) -> Table:
 
 
 def _marks(marks: Sequence[Reached]) -> Table:
-    table = _table("Marks", ("contender", "over"), ("must", "reach", "is", "", ""))
+    table = _table(
+        "Marks (must: that, and not what it reaches for)",
+        ("contender", "over"),
+        ("must", "reach", "is", ""),
+    )
     case = ""
     for mark in marks:
         if mark.case != case:
             table.add_row(f"[dim]{mark.case}[/]")
             case = mark.case
-        value = _speed(mark.value) if mark.unit == "x" else (f"{mark.value[0]:.1f} us", "")
+        value = _speed(mark.value)[0] if mark.unit == "x" else f"{mark.value[0]:.1f} us"
         asked = ("<= " if mark.unit != "x" else "") + "{:g}"
         table.add_row(
             mark.contender,
             mark.over,
             asked.format(mark.must),
             asked.format(mark.reach),
-            value[0] + "~" * mark.disturbed,
-            value[1],
+            value + "~" * mark.disturbed,
             LEVELS[mark.level],
         )
     return table

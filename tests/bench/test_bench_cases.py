@@ -141,15 +141,18 @@ def test_changes_are_judged_by_ratios():
     assert list(bench.changes(before[:1], now[1:])) == []
 
 
-def test_dropped_samples_are_counted(monkeypatch):
+@pytest.mark.parametrize("share", [0.1, 0.5, None])
+def test_dropped_samples_are_counted_and_others_are_seen(monkeypatch, share):
     good, bad = Sample(1, 1.0, 1.0, 0), Sample(1, 2.0, 1.0, 0)
 
     def fake(calls, effort):
         return {name: [good, bad, good, good] for name in calls}
 
     monkeypatch.setattr("structlin.bench._measure.interleaved", fake)
+    monkeypatch.setattr(Others, "share", lambda self: share)
     found = bench.measure(Case("product", 8, structures=("Kron",)), TINY)
-    assert [(r["samples"], r["dropped"], r["disturbed"]) for r in found["contenders"]] == [
-        (4, 1, False)
-    ] * 2
-    assert found["contenders"][1]["microseconds"] == [1e6] * 3
+    rows = found["contenders"]
+    assert [(r["samples"], r["dropped"]) for r in rows] == [(4, 1)] * 2
+    assert [r["disturbed"] for r in rows] == [share == 0.5] * 2
+    assert found["others"] == share
+    assert rows[1]["microseconds"] == [1e6] * 3
