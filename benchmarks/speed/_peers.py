@@ -40,11 +40,11 @@ def peers(case: Case, seed: int) -> dict[str, Contender | str]:
         for structure in case.structures:
             if structure.startswith("Sparse") and "blocks" not in structure:
                 make = functools.partial(_scipy, case, structure, seed, x)
-                found[f"scipy.sparse, {structure}"] = _contender(make)
+                found[f"scipy.sparse, {structure}"] = _contender(make, structure)
     return found
 
 
-def _contender(make: Callable[[], Call]) -> Contender | str:
+def _contender(make: Callable[[], Call], structure: str = "") -> Contender | str:
     """What ``make`` makes, once it has run; or why it cannot."""
     try:
         with warnings.catch_warnings():
@@ -55,7 +55,7 @@ def _contender(make: Callable[[], Call]) -> Contender | str:
         return f"{(error.name or str(error)).partition('.')[0]} is not installed"
     except Exception as error:  # whatever a peer cannot do here must not end the others
         return f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    return Contender(call)
+    return Contender(call, structure=structure)
 
 
 def _scipy(case: Case, structure: str, seed: int, x: np.ndarray) -> Call:

@@ -148,7 +148,7 @@ def measured(size: Size, folder: Path) -> dict[str, Any]:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         rows.append(found | json.loads(done.stdout.splitlines()[-1]))
         path.unlink()
-    return {"contenders": rows, "figures": {row["name"]: row["speedup"][1] for row in rows}}
+    return {"contenders": rows}
 
 
 def main() -> None:

@@ -42,17 +42,9 @@ def row(case: bench.Case, tuned: bool) -> Any:
 
     def measured(folder: Path) -> dict[str, Any]:
         del folder
-        found = bench.measure(case, effort, DRAWS, peers)
-        return found | {"figures": _summary(found)}
+        return bench.measure(case, effort, DRAWS, peers)
 
     return experiments.Row(case.name + ("" if tuned else ", untuned"), recipe, measured)
-
-
-def _summary(found: dict[str, Any]) -> dict[str, float]:
-    """How many times faster than the baseline each contender is."""
-    base = found["baseline"]
-    speeds = {row["name"]: row.get("speedup", {}).get(base) for row in found["contenders"]}
-    return {name: speed[1] for name, speed in speeds.items() if speed}
 
 
 def main() -> None:

@@ -95,8 +95,9 @@ class Case:
     @property
     def name(self) -> str:
         """Such as ``"layer, 650 units, batch 1, 35 steps"``."""
-        steps = {"layer": f", {self.steps} steps", "training": f", {self.steps} steps"}
-        return f"{self.kind}, {self.hidden} units, batch {self.batch}{steps.get(self.kind, '')}"
+        plural = "s" * (self.steps > 1)
+        steps = f", {self.steps} step{plural}" if self.kind in ("layer", "training") else ""
+        return f"{self.kind}, {self.hidden} units, batch {self.batch}{steps}"
 
 
 CALL = Case("call", 64, structures=("Dense", "Kron", "DopedKron 98 %", "LowRank 10x"))

@@ -47,7 +47,7 @@ def _speeds(
         base = record["baseline"]
         unquiet = next(r["disturbed"] for r in record["contenders"] if r["name"] == base)
         for row in record["contenders"]:
-            if row.get("structure"):
+            if row.get("mode"):
                 key = record["name"], row["name"]
                 yield key, (row["speedup"][base][1], row["disturbed"] or unquiet)
 

@@ -30,7 +30,7 @@ class Contender(NamedTuple):
     Attributes:
         call: Returns its result when that is there.
         mode: ``"XLA"``, ``"native"``, or empty for what is not of this library.
-        structure: Of `STRUCTURES`; empty likewise.
+        structure: Of `STRUCTURES`; empty for a dense form.
         costs: Of its kernels; none if that is not known.
     """
 

@@ -68,7 +68,10 @@ def measure(
     return {
         "case": dataclasses.asdict(case),
         "baseline": BASELINES[case.kind],
-        "roofline": {"flops": machine.flops, "bandwidth": dict(machine.bandwidth)},
+        "roofline": {
+            "flops": round(machine.flops),
+            "bandwidth": {size: round(rate) for size, rate in machine.bandwidth.items()},
+        },
         "others": share,
         "contenders": rows + [{"name": name, "absent": why} for name, why in absent.items()],
     }
@@ -92,7 +95,7 @@ def _row(
         "microseconds": [round(1e6 * t, 3) for t in quartiles(own)],
         "speedup": {
             other: [round(r, 3) for r in ratios(samples[other], own)]
-            for other in over
+            for other in (over if contender.structure else over[:1])
             if other != name
         },
         "samples": len(own),

@@ -77,6 +77,7 @@ def test_a_case_becomes_a_record():
     assert set(kron["speedup"]) == {"Hoisted dense scan", "Flax nn.RNN", "other"}
     first, median, third = kron["microseconds"]
     assert 0 < first <= median <= third
+    assert set(rows["other"]["speedup"]) == {"Hoisted dense scan"}
     assert kron["samples"] >= 4  # of both draws
     assert kron["bytes"] < rows["Hoisted dense scan"]["bytes"] == 2 * 20 * 80 * 4
     assert 0 < kron["roofline_share"] < 1
@@ -109,6 +110,7 @@ def record(speedup, over_call=2.0, *, disturbed=False):
 
     def row(name, structure, us, ratios):
         row = {"name": name, "structure": structure, "microseconds": [us] * 3}
+        row["mode"] = name.rpartition(", ")[2] if structure else ""
         return row | {"speedup": ratios, "disturbed": disturbed}
 
     hoisted, call = "Hoisted dense scan", "Empty function"

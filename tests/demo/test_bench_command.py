@@ -83,6 +83,7 @@ def test_what_became_slower_is_named(cmd, tmp_path, tiny, monkeypatch):
         rows += [{"name": n, "structure": n, "speedup": {}} for n in ("Kron, XLA", "Sparse, XLA")]
         for row, ratio in zip(rows, (1.0, speed, 2.0), strict=True):
             row |= {"microseconds": [9.0] * 3, "disturbed": False}
+            row["mode"] = "XLA" if row["structure"] else ""
             if row["structure"]:
                 row["speedup"] = {"Hoisted dense scan": [ratio] * 3}
         record = {"name": "layer", "baseline": "Hoisted dense scan", "others": 0.0}
