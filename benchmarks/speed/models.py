@@ -143,6 +143,7 @@ def measured(size: Size, folder: Path) -> dict[str, Any]:
         found["microseconds"] = [round(1e6 * t, 2) for t in bench.quartiles(own)]
         speedup = bench.ratios(samples["Dense, XLA"], own)
         found["speedup"] = [round(r, 3) for r in speedup]
+        found |= {"samples": len(own), "dropped": len(own) - sum(bench.quiet(own))}
         command = [sys.executable, __file__, "--first-token", str(path)]
         command += ["--native"] * (mode == "native")
         done = subprocess.run(command, check=True, capture_output=True, text=True)

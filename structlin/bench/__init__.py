@@ -15,7 +15,7 @@ from structlin.bench._contenders import (
 from structlin.bench._machine import header
 from structlin.bench._measure import FULL_EFFORT, QUICK_EFFORT, Peers, measure, run
 from structlin.bench._targets import Reached, reached
-from structlin.bench._timing import Effort, interleaved, quartiles, ratios
+from structlin.bench._timing import Effort, interleaved, quartiles, quiet, ratios
 
 __all__ = [
     "BY_DENSITY",
@@ -39,6 +39,7 @@ __all__ = [
     "measure",
     "native_problem",
     "quartiles",
+    "quiet",
     "ratios",
     "reached",
     "read_run",
