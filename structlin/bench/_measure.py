@@ -109,6 +109,6 @@ def _row(
     return row
 
 
-def _roof(case: Case, contender: Contender, samples: Sequence[Sample]) -> dict[str, float]:
+def _roof(case: Case, contender: Contender, samples: Sequence[Sample]) -> dict[str, Any]:
     least = least_seconds(case, contender.costs, roofline())
     return {} if least is None else {"roofline_share": round(least / quartiles(samples)[1], 4)}
