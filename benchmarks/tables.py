@@ -16,11 +16,18 @@ from typing import Any
 
 from _embedding_tables import TABLES as EMBEDDINGS
 from _markdown import markdown
+from _speed_tables import TABLES as SPEED
 from _training_tables import TABLES as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCS = ("benchmarks", "distributed", "embeddings", "training")
+DOCS = (
+    "benchmarks",
+    "distributed",
+    "embeddings",
+    "performance",
+    "training",
+)
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 TABLE = re.compile(
     r"(<!-- table: (?P<name>[\w-]+)(?P<part>/\w+)? -->\n).*?(?P<end><!-- /table -->)", re.DOTALL
@@ -147,6 +154,7 @@ KINDS = {
     "collectives/data": data_table,
     "collectives/vocabulary": vocabulary_table,
     **EMBEDDINGS,
+    **SPEED,
     **TRAINING,
 }
 """A result file's name or what it starts with, and the part of it, -> how that becomes a table."""

@@ -95,7 +95,8 @@ def carry_out(rows: Iterable[Row], given: argparse.Namespace) -> None:
             found = {"name": row.name, "recipe": row.recipe} | row.measure(folder)
         with _lock(given.runs / f"{given.out.name}.lock"):
             _write(given.out, found)
-        print(f"{row.name}: {found.get('refused') or found.get('figures')}", file=sys.stderr)
+        figures = found.get("refused") or found.get("figures") or "measured"
+        print(f"{row.name}: {figures}", file=sys.stderr)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
