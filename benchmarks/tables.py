@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from _markdown import markdown
+from _projection_tables import TABLES as PROJECTIONS
 from _training_tables import TABLES as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "distributed", "training")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("benchmarks", "distributed", "projections", "training")
+    ),
 )
 TABLE = re.compile(
     r"(<!-- table: (?P<name>[\w-]+)(?P<part>/\w+)? -->\n).*?(?P<end><!-- /table -->)", re.DOTALL
@@ -148,6 +152,7 @@ KINDS = {
     "collectives/data": data_table,
     "collectives/vocabulary": vocabulary_table,
     **TRAINING,
+    **PROJECTIONS,
 }
 """A result file's name or what it starts with, and the part of it, -> how that becomes a table."""
 

@@ -72,3 +72,9 @@ def test_the_page_about_training_runs():
     kernel = names["small"]["lstm"]["h"]["kernel"]
     assert isinstance(kernel, ms.Sum)
     assert kernel.cost().compression >= 4
+
+
+def test_the_page_about_projections_runs():
+    names = run_page("projections.md")
+    assert names["found"].tolist() == names["exported"].tolist() == [0, 1]
+    assert names["right"] > 0.85
