@@ -1,6 +1,7 @@
 """Networks on a table of the most frequent words, as large as fits into so many bytes."""
 
 import dataclasses
+import functools
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -133,7 +134,15 @@ class Words:
     def predict(self, params: Any, given: Sequence[str]) -> np.ndarray:
         """The numbers of the labels of texts."""
         (ids,) = self.arrays(given)
-        run = jax.jit(lambda ids: self.logits(params, (ids,)).argmax(-1))
         filled = np.pad(ids, [(0, -len(ids) % AT_ONCE), (0, 0)])
-        pieces = [run(filled[i : i + AT_ONCE]) for i in range(0, len(filled), AT_ONCE)]
+        pieces = [
+            _labels(self.module, params, filled[i : i + AT_ONCE])
+            for i in range(0, len(filled), AT_ONCE)
+        ]
         return np.concatenate(pieces)[: len(given)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _labels(module: OnWords, params: Any, ids: jax.Array) -> jax.Array:
+    logits: Any = module.apply({"params": params}, ids)
+    return logits.argmax(-1)

@@ -110,6 +110,7 @@ def test_from_examples_to_labels(cmd, texts, monkeypatch):
     assert one["label"] != two["label"]
 
 
+@pytest.mark.slow
 def test_the_blocks_of_the_page_run(cmd, texts, arrays, monkeypatch):
     page = Path(__file__).resolve().parents[2] / "docs" / "train-command.md"
     only(monkeypatch, "bag", "signs", sizes=("tiny", "small", "medium", "teacher"))
@@ -125,7 +126,8 @@ def test_the_blocks_of_the_page_run(cmd, texts, arrays, monkeypatch):
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
             if "<" in words:
-                monkeypatch.setattr(sys, "stdin", open(words.pop()))  # noqa: SIM115
+                given = io.TextIOWrapper(io.BytesIO((texts / words.pop()).read_bytes()))
+                monkeypatch.setattr(sys, "stdin", given)
                 words.remove("<")
             if "digits.npz" in words:
                 more = ["--sizes", "tiny", "--restart", "--distill", "none"]
