@@ -17,6 +17,7 @@ from typing import Any
 from _embedding_tables import TABLES as EMBEDDINGS
 from _markdown import markdown
 from _speed_tables import TABLES as SPEED
+from _projection_tables import TABLES as PROJECTIONS
 from _training_tables import TABLES as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +27,10 @@ DOCS = (
     "distributed",
     "embeddings",
     "performance",
+    "projections",
     "training",
+)
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 )
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 TABLE = re.compile(
@@ -156,6 +160,7 @@ KINDS = {
     **EMBEDDINGS,
     **SPEED,
     **TRAINING,
+    **PROJECTIONS,
 }
 """A result file's name or what it starts with, and the part of it, -> how that becomes a table."""
 

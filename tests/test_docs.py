@@ -86,3 +86,9 @@ def test_the_page_about_performance_runs(monkeypatch):
     kernel = names["fast"]["cell"]["h"]["kernel"]
     assert isinstance(kernel, ms.Native)
     assert kernel.cost().compression >= 9
+
+
+def test_the_page_about_projections_runs():
+    names = run_page("projections.md")
+    assert names["found"].tolist() == names["exported"].tolist() == [0, 1]
+    assert names["right"] > 0.85
