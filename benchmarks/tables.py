@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from _emoji_table import emoji
 from _markdown import markdown
 from _training_tables import TABLES as TRAINING
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "distributed", "training")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "distributed", "emoji", "training")),
 )
 TABLE = re.compile(
     r"(<!-- table: (?P<name>[\w-]+)(?P<part>/\w+)? -->\n).*?(?P<end><!-- /table -->)", re.DOTALL
@@ -145,6 +146,7 @@ KINDS = {
     "fits": fits_table,
     "rnn": rnn_table,
     "post": post_table,
+    "emoji": emoji,
     "collectives/data": data_table,
     "collectives/vocabulary": vocabulary_table,
     **TRAINING,
