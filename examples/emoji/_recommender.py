@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _tweets import shortest
-from _words import pieces, words
+from _words import known_pieces, words
 
 import structlin as sl
 from structlin.storage import EmbeddingStore, StorageError, read_metadata
@@ -28,6 +28,8 @@ __all__ = [
     "write_model",
 ]
 
+CACHE = 4096
+"""How many rows of a store stay decoded, those that were used last."""
 KIND, FILE, STORE = "structlin emoji recommender", "model.slin", "words.db"
 
 
@@ -89,8 +91,15 @@ class MemoryRows(NamedTuple):
 
     def take(self, ids: np.ndarray) -> np.ndarray:
         """Rows ``(k, dim)``."""
-        matrix = sl.matrices.is_matrix(self.values)
-        return np.asarray(self.values.take(ids) if matrix else self.values[ids], np.float32)
+        if not sl.matrices.is_matrix(self.values):
+            return self.values[ids]
+        room = max(64, 1 << (len(ids) - 1).bit_length())  # so that few programs do
+        return np.asarray(_taken(self.values, np.pad(ids, (0, room - len(ids)))))[: len(ids)]
+
+
+@jax.jit
+def _taken(matrix: Any, ids: jax.Array) -> jax.Array:
+    return matrix.take(ids).astype(jnp.float32)
 
 
 class Model:
@@ -98,7 +107,7 @@ class Model:
 
     Attributes:
         params: Of the `Network`: arrays and matrices.
-        rows: The embeddings: `MemoryRows`, or an `EmbeddingStore`.
+        rows: The embeddings, of words and then of pieces: `MemoryRows`, or an `EmbeddingStore`.
         labels: The emoji.
         facts: What else stands in the model file.
     """
@@ -106,6 +115,10 @@ class Model:
     def __init__(self, params: Any, rows: Any, labels: Sequence[str], facts: dict[str, Any]):
         self.params, self.rows, self.labels, self.facts = params, rows, tuple(labels), facts
         self.network = Network(len(self.labels), facts["hidden"])
+        # Words are found in the store. Of pieces most are unknown, which memory tells at once.
+        memory, first = isinstance(rows, MemoryRows), facts["words"]
+        names = list(rows.names) if memory else rows.words
+        self._pieces = {name: i for i, name in enumerate(names[first:], first)}
 
     def vectors(self, found: Sequence[str]) -> np.ndarray:
         """The vector of each word: its row, or else the mean of those of its pieces.
@@ -118,13 +131,10 @@ class Model:
         known = ids >= 0
         if known.any():
             made[known] = self.rows.take(ids[known])
-        split = [(i, piece) for i in np.flatnonzero(~known) for piece in pieces(found[i])]
-        if not split:
-            return made
-        places = np.array([i for i, _ in split])
-        ids = self.rows.ids([piece for _, piece in split], unknown=-1)
-        places, ids = places[ids >= 0], ids[ids >= 0]
-        if len(ids):
+        unknown = np.flatnonzero(~known)
+        split = [(i, number) for i in unknown for number in known_pieces(found[i], self._pieces)]
+        if split:
+            places, ids = np.transpose(split)
             np.add.at(made, places, self.rows.take(ids))
             counts = np.bincount(places, minlength=len(found))
             made /= np.maximum(counts, 1)[:, None].astype(np.float32)
@@ -157,7 +167,7 @@ def write_model(
         folder: Is there.
         params: Of the `Network`.
         labels: The emoji.
-        facts: ``hidden`` and ``selectors``, and whatever else is to be known.
+        facts: ``hidden``, ``selectors``, and in ``words`` how many rows are words.
         rows: The embeddings, unless a store beside the file has them.
     """
     tree = {"params": params}
@@ -189,7 +199,7 @@ def open_model(folder: Path) -> Model:
             values = values if sl.matrices.is_matrix(values) else np.asarray(values)
             rows: Any = MemoryRows({name: i for i, name in enumerate(names)}, values)
         else:
-            rows = EmbeddingStore(folder / STORE)
+            rows = EmbeddingStore(folder / STORE, cache=CACHE)
     except (StorageError, FileNotFoundError) as error:
         raise ModelError(f"{folder} cannot be read: {error}") from error
     return Model(tree["params"], rows, labels, facts)

@@ -14,7 +14,7 @@ from _measure import vectors
 from _recommender import STORE, MemoryRows, Model, open_model, write_model
 from _training import Settings, train_all, train_network
 from _tweets import Data
-from _words import pieces
+from _words import known_pieces
 
 import structlin as sl
 from structlin.matrices import Masked
@@ -73,8 +73,8 @@ def _write(folder: Path, model: Model, params: Any, rows: MemoryRows | Path | No
 
 def _dense(selectors: bool) -> Callable[[Run, Path], None]:
     def make(run: Run, folder: Path) -> None:
-        params, rows = train_all(run.data, run.settings, run.known)
-        facts = {"hidden": run.settings.hidden, "selectors": selectors}
+        params, rows, words = train_all(run.data, run.settings, run.known)
+        facts = {"hidden": run.settings.hidden, "selectors": selectors, "words": words}
         write_model(folder, params, run.data.labels, facts, rows)
 
     return make
@@ -83,8 +83,9 @@ def _dense(selectors: bool) -> Callable[[Run, Path], None]:
 def _store(bits: int, run: Run, folder: Path) -> Path:
     """The dense model's rows in a database, in so many bits."""
     rows = run.model("dense").rows
-    EmbeddingStore.build(folder / STORE, rows.values, rows.names, bits=bits).close()
-    return folder / STORE
+    path = folder / STORE
+    EmbeddingStore.build(path, rows.values, rows.names, bits=bits, codebook="kmeans").close()
+    return path
 
 
 def _three_bits(run: Run, folder: Path) -> None:
@@ -124,7 +125,8 @@ def _two_bits(run: Run, folder: Path) -> None:
 def _group_reduced(run: Run, folder: Path) -> None:
     model = run.model("dense")
     spec = sl.specs.GroupReduce(compression=16, bits=4)
-    matrix = spec.fit(model.rows.values, _frequencies(run.data, model.rows.names))
+    first = model.facts["words"]
+    matrix = spec.fit(model.rows.values, _frequencies(run.data, list(model.rows.names), first))
     _write(folder, model, model.params, MemoryRows(model.rows.names, matrix))
 
 
@@ -176,14 +178,14 @@ def _halved(params: Any) -> Any:
     return sl.quantize(params, {".*": "float16"})
 
 
-def _frequencies(data: Data, names: dict[str, int]) -> np.ndarray:
-    """How often each row is read in training, plus one."""
+def _frequencies(data: Data, names: list[str], first: int) -> np.ndarray:
+    """How often each row is read in training, and once more."""
+    words = {name: i for i, name in enumerate(names[:first])}
+    pieces = {name: i for i, name in enumerate(names[first:], first)}
     counts = np.ones(len(names), np.float32)
-    words = Counter(word for message in data.messages(data.train) for word in message)
-    for word, count in words.items():
-        rows = [names[word]] if word in names else [names[p] for p in pieces(word) if p in names]
-        for row in rows:
-            counts[row] += count
+    read = Counter(word for message in data.messages(data.train) for word in message)
+    for word, count in read.items():
+        counts[[words[word]] if word in words else known_pieces(word, pieces)] += count
     return counts
 
 

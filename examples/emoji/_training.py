@@ -11,14 +11,11 @@ import numpy as np
 import optax
 from _recommender import MemoryRows, Network
 from _tweets import Batch, Data, batches
-from _words import pieces, vocabulary
+from _words import MOST, known_pieces, vocabulary
 
 import structlin as sl
 
 __all__ = ["Settings", "train_all", "train_network"]
-
-PIECES = 12
-"""How many pieces of a word are read in training."""
 
 
 class Settings(NamedTuple):
@@ -40,10 +37,10 @@ class Settings(NamedTuple):
         seed: For all draws.
     """
 
-    dim: int = 128
+    dim: int = 192
     hidden: int = 128
     least: int = 3
-    pieces: int = 8000
+    pieces: int = 6000
     steps: int = 1400
     retrain: int = 350
     batch: int = 128
@@ -61,8 +58,8 @@ Embed = Callable[[Any, Any, jax.Array, Settings], jax.Array]
 
 def train_all(
     data: Data, settings: Settings, known: dict[str, np.ndarray]
-) -> tuple[Any, MemoryRows]:
-    """The parameters of the network, and its embeddings, trained together.
+) -> tuple[Any, MemoryRows, int]:
+    """The parameters of the network, and its embeddings and how many are of words.
 
     The vector of a word is its own row, if it has one, and the mean of the rows of its pieces.
     Afterwards the two are added up: only a word without a row is read by its pieces.
@@ -72,9 +69,9 @@ def train_all(
         settings: Sizes and schedule.
         known: Other embeddings to start from, by word.
     """
-    names = vocabulary(data.messages(data.train), settings.least, settings.pieces)
-    numbers = {name: i for i, name in enumerate(names)}
-    own, split = _members(data.types, numbers)
+    words, pieces = vocabulary(data.messages(data.train), settings.least, settings.pieces)
+    names, first = [*words, *pieces], len(words)
+    own, split = _members(data.types, names, first)
     x = jnp.zeros((1, 2, settings.dim))
     key = jax.random.key(settings.seed)
     network = Network(len(data.labels), settings.hidden).init(key, x, jnp.ones(1))["params"]
@@ -87,8 +84,10 @@ def train_all(
         return own[batch.types], split[batch.types]
 
     params = _train(params, adam, _of_pieces, facts, data, settings, settings.steps)
-    rows = jax.jit(_sum)(params["rows"], *_members(names, numbers))
-    return sl.densify(params["network"]), MemoryRows(numbers, np.asarray(rows))
+    whole = jax.jit(_sum)(params["rows"], *_members(words, names, first))
+    rows = np.concatenate([whole, params["rows"][first:]])
+    made = MemoryRows({name: i for i, name in enumerate(names)}, rows)
+    return sl.densify(params["network"]), made, first
 
 
 def train_network(
@@ -141,15 +140,17 @@ def _first_rows(
     return rows
 
 
-def _members(found: Sequence[str], numbers: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+def _members(
+    found: Sequence[str], names: Sequence[str], first: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The row of each word, and the rows of its pieces, -1 where there is none."""
-    own = np.array([numbers.get(word, -1) for word in found], np.int32)
-    split = np.full((len(found), PIECES), -1, np.int32)
-    for i, word in enumerate(found):
-        rows = [numbers[piece] for piece in pieces(word) if piece in numbers]
-        if len(rows) > PIECES:  # some of each length
-            rows = [rows[j] for j in np.linspace(0, len(rows) - 1, PIECES).astype(int)]
-        split[i, : len(rows)] = rows
+    words = {name: i for i, name in enumerate(names[:first])}
+    pieces = {name: i for i, name in enumerate(names[first:], first)}
+    own = np.array([words.get(word, -1) for word in found], np.int32)
+    split = np.full((len(found), MOST), -1, np.int32)
+    for row, word in zip(split, found, strict=True):
+        numbers = known_pieces(word, pieces)
+        row[: len(numbers)] = numbers
     return own, split
 
 

@@ -4,9 +4,9 @@ import html
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-__all__ = ["LONGEST", "pieces", "vocabulary", "words"]
+__all__ = ["LONGEST", "MOST", "known_pieces", "pieces", "vocabulary", "words"]
 
 LONGEST = 32
 """How many words of a message are read."""
@@ -15,6 +15,8 @@ SELECTORS = re.compile("[\ufe0e\ufe0f\u200d]")
 REPEATED = re.compile(r"(.)\1{2,}")
 WORD = re.compile(r"[#@]?\w+(?:['’]\w+)*|([^\w\s])\1*")  # noqa: RUF001 - tweets have both apostrophes
 SIZES = (3, 4, 5)
+MOST = 12
+"""How many pieces of a word are read."""
 MARK = "~"
 """What the name of a piece starts with; no word does that has letters."""
 
@@ -39,15 +41,26 @@ def pieces(word: str) -> list[str]:
     return [MARK + bare[i : i + n] for n in SIZES for i in range(len(bare) - n + 1)]
 
 
-def vocabulary(messages: Iterable[list[str]], least: int, most_pieces: int) -> list[str]:
-    """The names of the rows: words that occur often enough, then the pieces of most words.
+def known_pieces(word: str, numbers: Mapping[str, int]) -> list[int]:
+    """The numbers of a word's pieces that have one: at most `MOST`, of all lengths."""
+    found = [numbers[piece] for piece in pieces(word) if piece in numbers]
+    if len(found) <= MOST:
+        return found
+    return [found[i * len(found) // MOST] for i in range(MOST)]
+
+
+def vocabulary(messages: Iterable[list[str]], least: int, most: int) -> tuple[list[str], list[str]]:
+    """The words that occur often enough, and the pieces of most words.
+
+    Frequent ones come first: in a store they then stand together, and a few blocks serve most
+    messages.
 
     Args:
         messages: The words of each.
         least: How often a word must occur.
-        most_pieces: How many pieces there are at most.
+        most: How many pieces there are at most.
     """
     counts = Counter(word for message in messages for word in message)
-    known = sorted(word for word, count in counts.items() if count >= least)
-    shared = Counter(piece for word in counts for piece in set(pieces(word)))
-    return known + sorted(piece for piece, _ in shared.most_common(most_pieces))
+    shared = Counter(piece for word in counts for piece in dict.fromkeys(pieces(word)))
+    known = [word for word, count in counts.most_common() if count >= least]
+    return known, [piece for piece, _ in shared.most_common(most)]
