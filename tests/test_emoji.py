@@ -25,7 +25,7 @@ measure, recommender, suggest, training, train, tweets, words = map(
 HINTS = {"❤": "love my mum", "🔥": "this track is fire", "🎄": "merry christmas tree"}
 PLACES = ("at home", "in california !", "#sundayfunday", "with @user", "tonight ...")
 SMALL = {"dim": 8, "hidden": 8, "least": 2, "pieces": 60, "steps": 30, "retrain": 12, "batch": 8}
-SMALL |= {"rate": 0.03, "dropout": 0.0}
+SMALL |= {"rate": 0.03, "dropout": 0.0, "reduced": 2.0, "doped": 2.0}
 
 
 @pytest.fixture(scope="module")

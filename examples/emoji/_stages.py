@@ -124,7 +124,7 @@ def _two_bits(run: Run, folder: Path) -> None:
 
 def _group_reduced(run: Run, folder: Path) -> None:
     model = run.model("dense")
-    spec = sl.specs.GroupReduce(compression=16, bits=4)
+    spec = sl.specs.GroupReduce(compression=run.settings.reduced, bits=4)
     first = model.facts["words"]
     matrix = spec.fit(model.rows.values, _frequencies(run.data, list(model.rows.names), first))
     _write(folder, model, model.params, MemoryRows(model.rows.names, matrix))
@@ -132,7 +132,8 @@ def _group_reduced(run: Run, folder: Path) -> None:
 
 def _doped(run: Run, folder: Path) -> None:
     """Kernels that are a Kronecker product and a few entries, which training chooses."""
-    model, spec = run.model("group-reduced"), sl.specs.DopedKron(compression=10, anneal=True)
+    model = run.model("group-reduced")
+    spec = sl.specs.DopedKron(compression=run.settings.doped, anneal=True)
     params, steps = sl.compress(model.params, {KERNELS: spec}).params, 3 * run.settings.retrain
     targets = sl.train.targets({"network": params})
     adam = _adam(run.settings.rate / 3, steps)

@@ -34,6 +34,8 @@ class Settings(NamedTuple):
         forget: How often a word is known by its pieces only.
         balance: Emoji count by this power of one over their frequency.
         smoothing: Of the labels.
+        reduced: How much smaller GroupReduce makes the embeddings.
+        doped: How much smaller the recurrent kernels are as doped Kronecker products.
         seed: For all draws.
     """
 
@@ -49,6 +51,8 @@ class Settings(NamedTuple):
     forget: float = 0.2
     balance: float = 0.5
     smoothing: float = 0.1
+    reduced: float = 16.0
+    doped: float = 10.0
     seed: int = 0
 
 
