@@ -206,6 +206,19 @@ def test_wrong_data_are_named(data, tmp_path):
         tweets.read(tmp_path)
 
 
+def test_the_table_has_a_line_for_each_step():
+    sys.path.append(str(FOLDER.parents[1] / "benchmarks"))
+    table = importlib.import_module("_emoji_table").emoji
+    test = {"accuracy": 30.0, "accuracy_5": 60.06, "macro_f1": 25.0}
+    answers = {"resident_bytes": 3e8, "model_bytes": 2e7, "milliseconds": 1.5}
+    rows = [
+        {"name": name, "bytes": size, "test": test, "answers": answers}
+        for name, size in (("dense", 1200), ("small", 100))
+    ]
+    last = "| small | 100 | 12.0x | 30.0 | 60.1 | 25.0 | 20 | 300 | 1.50 |"
+    assert table({"rows": rows}).splitlines()[-1] == last
+
+
 def test_real_tweets_are_as_they_are_described(data_dir):
     folder = data_dir / "emoji_tweeteval"
     if not folder.is_dir():
