@@ -131,7 +131,7 @@ class Model:
         known = ids >= 0
         if known.any():
             made[known] = self.rows.take(ids[known])
-        unknown = np.flatnonzero(~known)
+        unknown = np.flatnonzero(~known).tolist()
         split = [(i, number) for i in unknown for number in known_pieces(found[i], self._pieces)]
         if split:
             places, ids = np.transpose(split)

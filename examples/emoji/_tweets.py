@@ -117,13 +117,12 @@ def batches(part: Part, size: int, seed: int | None = None) -> Iterator[Batch]:
     Without one every message comes once, in the order of their lengths, and the last batch is
     filled up with messages of no words whose emoji is -1.
     """
-    order = np.arange(len(part.y))
-    if seed is not None:
-        rng = np.random.default_rng(seed)
+    order, rng = np.arange(len(part.y)), None if seed is None else np.random.default_rng(seed)
+    if rng is not None:
         order = rng.permutation(order)[: len(order) // size * size]
     order = order[np.argsort(part.lengths[order], kind="stable")]
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    if seed is not None:
+    if rng is not None:
         groups = [groups[i] for i in rng.permutation(len(groups))]
     for rows in groups:
         yield _batch(part, rows, size)
