@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from _embedding_tables import TABLES as EMBEDDINGS
+from _emoji_table import emoji
 from _markdown import markdown
 from _speed_tables import TABLES as SPEED
 from _projection_tables import TABLES as PROJECTIONS
@@ -26,9 +27,12 @@ DOCS = (
     "benchmarks",
     "distributed",
     "embeddings",
+    "emoji",
     "performance",
     "projections",
     "training",
+)
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 )
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 )
@@ -155,6 +159,7 @@ KINDS = {
     "fits": fits_table,
     "rnn": rnn_table,
     "post": post_table,
+    "emoji": emoji,
     "collectives/data": data_table,
     "collectives/vocabulary": vocabulary_table,
     **EMBEDDINGS,
