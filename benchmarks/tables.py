@@ -17,8 +17,8 @@ from typing import Any
 from _embedding_tables import TABLES as EMBEDDINGS
 from _emoji_table import emoji
 from _markdown import markdown
-from _speed_tables import TABLES as SPEED
 from _projection_tables import TABLES as PROJECTIONS
+from _speed_tables import TABLES as SPEED
 from _training_tables import TABLES as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,10 +31,6 @@ DOCS = (
     "performance",
     "projections",
     "training",
-)
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
-)
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 )
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 TABLE = re.compile(
