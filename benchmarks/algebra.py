@@ -24,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from _contenders import SIDE, STRUCTURES, Contender
 
+from structlin import bench
+
 RESULTS = Path(__file__).resolve().parent / "results"
 STEPS = 64
 LIBRARIES = ("jax", "jaxlib", "linox", "lineax", "quax", "pykronecker", "cola-ml")
@@ -60,21 +62,8 @@ def tasks(name: str, contender: Contender) -> dict[str, Callable[[], Any]]:
 
 def interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of each call, all of them in turn in every round."""
-    repeats = {}
-    for name, call in calls.items():
-        call()
-        start = time.perf_counter()
-        call()
-        repeats[name] = max(1, min(200, round(2e-3 / (time.perf_counter() - start))))
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    order = np.random.default_rng(0)
-    for _ in range(rounds):
-        for name in order.permutation(list(calls)):
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                calls[name]()
-            samples[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: float(np.median(times)) for name, times in samples.items()}
+    samples = bench.interleaved(calls, bench.Effort(rounds))
+    return {name: bench.quartiles(own)[1] for name, own in samples.items()}
 
 
 def check(contenders: dict[str, Contender]) -> None:

@@ -10,9 +10,11 @@ memory is compared with what it was before the store was opened. Rows are asked 
 cold, after the system was told to forget the file; warm, the same again at once; by word and in
 batches, other rows, which the system may have read ahead. Times are those of the clock, and those
 in which the processor worked, which other programs disturb less. Beside the stores stand a mapped
-.npy file and a table of SQLite's with a record for each row, packed and float32, without words.
-What rounding does to real embeddings is how far they move, and how many of the ten nearest words of
-1,000 others stay. Figures go to benchmarks/results/embedding_store.json.
+.npy file, a table of SQLite's with a record for each row, packed and float32, without words, and
+.slin files of 3 bits, plain and coded, which are read whole. Coded rows err more the smaller they
+are, so every size has its error beside it.
+What rounding does to real embeddings is how far they move, and how many of the ten nearest words
+stay, as `embeddings.py` has it. Figures go to benchmarks/results/embedding_store.json.
 """
 
 import argparse
@@ -33,6 +35,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _models import data_folder
+from embeddings import neighbours, overlap
 
 import structlin as sl
 from structlin.demo._results import device_name, write_json
@@ -40,10 +44,22 @@ from structlin.storage import EmbeddingStore
 from structlin.storage.store._codes import codec_of
 
 RESULT = Path(__file__).resolve().parent / "results" / "embedding_store.json"
+GLOVE = "glove_6b_50d_100k"
 ROWS, DIM, SEED = 100_000, 512, 0
 SINGLE, BATCHES = 1000, (32, 1024)
-STORES = ((1, "uniform"), (2, "uniform"), (3, "uniform"), (4, "uniform"), (8, "uniform"))
-STORES += ((3, "kmeans"), (16, "uniform"), (32, "uniform"))
+PLAIN: tuple[dict[str, Any], ...] = (
+    *({"bits": bits} for bits in (1, 2, 3, 4, 8, 16, 32)),
+    {"bits": 3, "codebook": "kmeans"},
+)
+CODED: tuple[dict[str, Any], ...] = (
+    {"bits": 3, "coding": "huffman"},
+    {"bits": 3, "coding": "huffman", "clip": 4.0},
+    {"bits": 3, "coding": "huffman", "error": 0.32},
+    {"bits": 4, "coding": "huffman", "error": 0.2},
+    {"bits": 4, "coding": "huffman", "error": 0.12},
+)
+TARGETS = {"sqlite, 3 bits": 21_000_000, "slin, 3 bits": 19_300_000, "coded": 15_000_000}
+"""The bytes within which 100,000 x 512 should be, with words in SQLite."""
 
 
 def resident() -> float:
@@ -52,16 +68,11 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def data_dir() -> Path:
-    """Where the data sets are, or would be."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return Path(os.environ.get("STRUCTLIN_DATA") or beside) / "glove_6b_50d_100k"
-
-
 def vocabulary() -> list[str] | None:
     """The 100,000 words of GloVe, if they are here."""
-    path = data_dir() / "vocab.txt"
-    return path.read_text("utf-8").split("\n")[:ROWS] if path.exists() else None
+    with contextlib.suppress(FileNotFoundError):
+        return (data_folder() / GLOVE / "vocab.txt").read_text("utf-8").split("\n")[:ROWS]
+    return None
 
 
 def normal(rows: int, dim: int) -> Iterator[np.ndarray]:
@@ -111,7 +122,16 @@ def measure(path: str, kind: str) -> dict[str, float]:
             batches = list(numbers[SINGLE:][: 16 * size].reshape(-1, size))
             figures |= timed(f"batch_{size}", take, batches)
         figures["memory_after_batches_mb"] = resident() - before
-    return figures
+    return figures | (scanned(path) if kind == "store" else {})
+
+
+def scanned(path: str) -> dict[str, float]:
+    """How fast all rows are read, one after the other."""
+    with EmbeddingStore(path) as store:
+        start, busy = time.perf_counter(), time.process_time()
+        count = sum(len(block) for block in store.blocks())
+        busy, start = time.process_time() - busy, time.perf_counter() - start
+    return {"scan_rows_per_second": count / start, "scan_rows_per_cpu_second": count / busy}
 
 
 def timed(name: str, take: Callable[[Any], np.ndarray], keys: list[Any]) -> dict[str, float]:
@@ -140,15 +160,16 @@ def apart(*arguments: str) -> dict[str, float]:
 def stores(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
     """Every store, and what people use instead."""
     words, path = vocabulary(), str(folder / "words.db")
-    for bits, codebook in [form for form in STORES if form[0] == 3 or not quick]:
-        for named in [words, None] if (bits, codebook) == (3, "uniform") else [words]:
+    for form in [form for form in (*PLAIN, *CODED) if form["bits"] == 3 or not quick]:
+        both = form in ({"bits": 3}, {"bits": 3, "coding": "huffman", "clip": 4.0})
+        for named in [words, None] if both else [words]:
             start = time.perf_counter()
-            EmbeddingStore.build(
-                path, normal(ROWS, DIM), named, bits=bits, codebook=codebook
-            ).close()
+            with EmbeddingStore.build(path, normal(ROWS, DIM), named, **form) as store:
+                error = store.error
             seconds = time.perf_counter() - start
-            what = {"bits": bits, "codebook": codebook, "words": named is not None}
-            yield {"what": "store"} | what | row(path, "store", seconds)
+            what = {"what": "store", "words": named is not None, "relative_error": error}
+            yield what | form | row(path, "store", seconds)
+    yield from files(path)
     np.save(path + ".npy", np.concatenate(list(normal(ROWS, DIM))))
     yield {"what": "mapped .npy", "bits": 32} | row(path + ".npy", "npy")
     os.unlink(path + ".npy")
@@ -156,6 +177,17 @@ def stores(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
         Path(path).unlink()
         records(path, bits)
         yield {"what": "a record for each row", "bits": bits} | row(path, str(bits))
+
+
+def files(path: str) -> Iterator[dict[str, Any]]:
+    """Files of `structlin.save` with 3 bits a number, plain and coded."""
+    rows = np.concatenate(list(normal(ROWS, DIM)))
+    for clip, coding in (("error", None), ("size", "ans")):
+        coded = sl.specs.Quantized(sl.specs.Dense(), 3, clip=clip).fit(rows)
+        error = np.linalg.norm(np.asarray(coded.to_dense()) - rows) / np.linalg.norm(rows)
+        sl.save(path, {"embedding": coded}, coding=coding)
+        what = {"what": ".slin", "bits": 3, "clip": clip, "coding": coding}
+        yield what | {"bytes": os.path.getsize(path), "relative_error": float(error)}
 
 
 def row(path: str, kind: str, seconds: float | None = None) -> dict[str, Any]:
@@ -178,36 +210,24 @@ def records(path: str, bits: int) -> None:
 
 def rounding(folder: Path) -> Iterator[dict[str, Any]]:
     """What GloVe's 100,000 x 50 loses."""
-    if not (data_dir() / "embedding.npy").exists():
+    if vocabulary() is None:
         return
-    rows = np.load(data_dir() / "embedding.npy").astype(np.float32)
-    asked = np.random.default_rng(SEED).permutation(20_000)[:1000]
-    right = nearest(rows, asked)
-    forms = [(bits, codebook) for bits in (2, 3, 4, 8) for codebook in ("uniform", "kmeans")]
-    for bits, codebook in [*forms, (16, "uniform")]:
+    rows = np.load(data_folder() / GLOVE / "embedding.npy").astype(np.float32)
+    order = -np.arange(len(rows))  # the most frequent first
+    right = neighbours(rows, order)
+    books = [(bits, codebook) for bits in (2, 3, 4, 8) for codebook in ("uniform", "kmeans")]
+    forms: list[dict[str, Any]] = [{"bits": b, "codebook": c} for b, c in (*books, (16, "uniform"))]
+    close = ((3, 0.33), (4, 0.17), (4, 0.1))
+    forms += [{"bits": b, "coding": "huffman", "error": e} for b, e in close]
+    for form in forms:
         path = folder / "glove.db"
-        with EmbeddingStore.build(path, rows, bits=bits, codebook=codebook) as store:
+        with EmbeddingStore.build(path, rows, **form) as store:
             stored = store.take(np.arange(len(rows)))
-        found = nearest(stored, asked)
-        kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(right, found, strict=True)])
-        yield {
-            "bits": bits,
-            "codebook": codebook,
+        yield form | {
             "bytes": path.stat().st_size,
             "relative_error": float(np.linalg.norm(stored - rows) / np.linalg.norm(rows)),
-            "neighbours_kept": float(kept),
+            "neighbours_kept": overlap(right, neighbours(stored, order)),
         }
-
-
-def nearest(rows: np.ndarray, asked: np.ndarray) -> list[list[int]]:
-    """The ten other rows closest in direction to each of ``asked``."""
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    found = []
-    for i in asked:
-        cosines = unit @ unit[i]
-        cosines[i] = -2
-        found.append(np.argpartition(-cosines, 10)[:10].tolist())
-    return found
 
 
 def large(path: str) -> dict[str, Any]:
@@ -235,6 +255,7 @@ def header() -> dict[str, Any]:
         "rows": ROWS,
         "dim": DIM,
         "float32_bytes": 4 * ROWS * DIM,
+        "target_bytes": TARGETS,
         "versions": {
             "structlin": sl.__version__,
             "numpy": np.__version__,

@@ -1,21 +1,19 @@
 """Trained embeddings with the frequencies of their words: what is lost at which size.
 
-    python benchmarks/embeddings.py                  # what benchmarks/results/embeddings.json lacks
-    python benchmarks/embeddings.py --only jieba     # rows whose set or method has this in its name
-    python benchmarks/embeddings.py --compressions 8 16
+    python benchmarks/embeddings.py                          # what is still missing
+    python benchmarks/embeddings.py --only 'jieba, 8x'       # rows of this name
 
-Two tables: GloVe, 100,000 x 50, with the word frequencies of wordfreq, and the embedding of jieba's
-tagger, 20,941 x 128, with the counts of its dictionary; a word without a frequency has half of the
-least. The error is ``sum_i q_i ||a_i - b_i||^2`` over that of zeros, ``q`` the frequencies. Overlap
-is the share of the ten nearest words, by cosine among the 20,000 most frequent, that the compressed
-table finds too, of every twentieth of these. Each row is written as it is measured.
+Tables: GloVe, 100,000 x 50, with the word frequencies of wordfreq, and the embedding of jieba's
+tagger, 20,941 x 128, with the counts of its dictionary, where a word without a frequency has half
+of the least; and that of the dense model of `training/vocabulary.py`, 10,000 x 200, with its counts
+in WikiText-2, which is trained first if it was not. The error is ``sum_i q_i ||a_i - b_i||^2`` over
+that of zeros, ``q`` the frequencies, and the plain one without ``q``. Overlap is the share of the
+ten nearest words, by cosine among the 20,000 most frequent, that the compressed table finds too, of
+every twentieth of these.
 """
 
-import argparse
+import functools
 import importlib
-import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,12 +22,15 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from _models import data_folder
 
 from structlin import specs
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "embeddings.json"
-DATA = Path(os.environ.get("STRUCTLIN_DATA", ROOT.parent / "shared" / "data"))
+sys.path.append(str(Path(__file__).resolve().parent / "training"))
+experiments: Any = importlib.import_module("_experiments")
+
+COMPRESSIONS = (8, 16, 4, 32)
+BITS = (8, 4, 3, 2, 1)
 NEAR, KNOWN, STEP = 10, 20_000, 20
 
 
@@ -40,31 +41,52 @@ class Table(NamedTuple):
     frequencies: np.ndarray
 
 
-Fit = Callable[[Table], tuple[np.ndarray, int]]
-"""From a table its compressed form, as an array, and the bytes of that form."""
+class Way(NamedTuple):
+    """A way to make a table small.
+
+    Attributes:
+        name: Of its row.
+        recipe: All that its figures depend on, for JSON.
+        fit: From a table its compressed form, as an array, and the bytes of that form.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    fit: Callable[[Table], tuple[np.ndarray, int]]
 
 
-def glove() -> Table:
+@functools.cache
+def glove(_: Path) -> Table:
     """GloVe's words in its own order with the frequencies of wordfreq."""
-    folder = DATA / "glove_6b_50d_100k"
+    folder = data_folder() / "glove_6b_50d_100k"
     rows = np.load(folder / "embedding.npy").astype(np.float32)
     words = (folder / "vocab.txt").read_text("utf-8").split("\n")[: len(rows)]
-    lines = (DATA / "wordfreq" / "en_large.tsv").read_text("utf-8").splitlines()
+    lines = (data_folder() / "wordfreq" / "en_large.tsv").read_text("utf-8").splitlines()
     buckets = dict(line.split("\t")[:2] for line in lines)
     known = np.array([10 ** (-int(buckets[w]) / 100) if w in buckets else 0 for w in words])
     return Table(rows, _filled(known))
 
 
-def jieba() -> Table:
+@functools.cache
+def jieba(_: Path) -> Table:
     """The embedding of jieba's tagger with the counts of its dictionary."""
-    folder = DATA / "models" / "jieba_lac"
+    folder = data_folder() / "models" / "jieba_lac"
     rows = np.load(folder / "weights.npz")["word_emb"].astype(np.float32)
     counts = np.zeros(len(rows))
     # Some tokens are separators of lines themselves.
     for line in (folder / "counts.tsv").read_text("utf-8").rstrip("\n").split("\n"):
-        row, *_, count = line.split("\t")
-        counts[int(row)] = float(count)
+        parts = line.split("\t")
+        counts[int(parts[0])] = float(parts[-1])
     return Table(rows, _filled(counts))
+
+
+@functools.cache
+def wikitext2(runs: Path) -> Table:
+    """The embedding of a language model of words, which it trains in the folder ``runs``."""
+    language: Any = importlib.import_module("vocabulary")
+    params = experiments.finished(language.dense(), runs)
+    rows = np.asarray(params["embed"]["embedding"], np.float32)
+    return Table(rows, _filled(language.counts(language.text())))
 
 
 def _filled(frequencies: np.ndarray) -> np.ndarray:
@@ -73,20 +95,21 @@ def _filled(frequencies: np.ndarray) -> np.ndarray:
     return (filled / filled.sum()).astype(np.float32)
 
 
-TABLES = {"glove": glove, "jieba": jieba}
+TABLES = {"jieba": (jieba, 128), "glove": (glove, 50), "wikitext2": (wikitext2, 200)}
+"""What reads each table, from the folder of the runs, and its features."""
 
 
-def by_spec(spec: specs.Spec, *, weighted: bool = True) -> Fit:
+def by_spec(name: str, spec: specs.Spec, *, weighted: bool = True) -> Way:
     """A fit by a spec of this library."""
 
     def fit(table: Table) -> tuple[np.ndarray, int]:
         made = spec.fit(table.rows, table.frequencies if weighted else None)
         return np.asarray(jax.jit(lambda w: w.to_dense())(made)), made.cost().bytes
 
-    return fit
+    return Way(name, {"spec": spec.to_json(), "weighted": weighted}, fit)
 
 
-def by_products(parts: int, *, weighted: bool) -> Fit:
+def by_products(parts: int, *, weighted: bool) -> Way:
     """Product quantisation: a code of eight bits for each of ``parts`` runs of columns.
 
     Reference:
@@ -105,40 +128,40 @@ def by_products(parts: int, *, weighted: bool) -> Fit:
             size += len(run) + levels.nbytes
         return np.concatenate(runs, axis=1), size
 
-    return fit
+    name = f"{'weighted ' * weighted}product quantisation, {parts} parts"
+    return Way(name, {"parts": parts, "weighted": weighted}, fit)
 
 
-def contenders(compression: float) -> Iterator[tuple[str, Fit]]:
-    """What fits a budget: a name and the fit."""
+def contenders(compression: float) -> Iterator[Way]:
+    """What fits a budget."""
     c = compression
     published: dict[str, Any] = {"grouping": "equal", "ranks": "frequency"}
-    yield "svd", by_spec(specs.LowRank(compression=c), weighted=False)
-    yield "weighted svd", by_spec(specs.LowRank(compression=c))
-    yield "frequency groups", by_spec(specs.GroupReduce(c, rounds=0, **published))
-    yield "groupreduce, as published", by_spec(specs.GroupReduce(c, rounds=100, **published))
-    yield "groupreduce", by_spec(specs.GroupReduce(c))
-    yield "groupreduce, 10 groups", by_spec(specs.GroupReduce(c, groups=10))
-    for bits in (8, 4, 3):
+    yield by_spec("svd", specs.LowRank(compression=c), weighted=False)
+    yield by_spec("weighted svd", specs.LowRank(compression=c))
+    yield by_spec("frequency groups", specs.GroupReduce(c, rounds=0, **published))
+    yield by_spec("groupreduce, as published", specs.GroupReduce(c, rounds=100, **published))
+    yield by_spec("groupreduce", specs.GroupReduce(c))
+    for bits in BITS[:3]:
         coded = f", {bits} bits"
         inner = c * bits / 32
         if inner > 1:
             low = specs.Quantized(specs.LowRank(compression=inner), bits, "kmeans")
-            yield "svd" + coded, by_spec(low, weighted=False)
-            yield "weighted svd" + coded, by_spec(low)
-        first = specs.GroupReduce(c, rounds=0, bits=bits, **published)
-        yield "frequency groups" + coded, by_spec(first)
-        yield "groupreduce" + coded, by_spec(specs.GroupReduce(c, bits=bits))
-    yield "groupreduce, 8 to 3 bits", by_spec(specs.GroupReduce(c, bits=(8, 6, 4, 4, 3)))
+            yield by_spec("svd" + coded, low, weighted=False)
+            yield by_spec("weighted svd" + coded, low)
+            first = specs.GroupReduce(c, rounds=0, bits=bits, **published)
+            yield by_spec("frequency groups" + coded, first)
+            yield by_spec("groupreduce" + coded, specs.GroupReduce(c, bits=bits))
 
 
-def fixed(features: int) -> Iterator[tuple[str, Fit]]:
+def fixed(features: int) -> Iterator[Way]:
     """What has sizes of its own."""
-    for bits in (8, 4, 3):
-        yield f"{bits} bits", by_spec(specs.Quantized(specs.Dense(), bits, "kmeans"))
+    for bits in BITS:
+        coded = specs.Quantized(specs.Dense(), bits, "kmeans")
+        yield by_spec(f"{bits} bits" if bits > 1 else "1 bit", coded, weighted=False)
     for each in (2, 4, 8, 16):
         parts = -(-features // each)
-        yield f"product quantisation, {parts} parts", by_products(parts, weighted=False)
-        yield f"weighted product quantisation, {parts} parts", by_products(parts, weighted=True)
+        yield by_products(parts, weighted=False)
+        yield by_products(parts, weighted=True)
 
 
 def neighbours(rows: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
@@ -150,65 +173,61 @@ def neighbours(rows: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
     return np.argpartition(-scores, NEAR, axis=1)[:, :NEAR]
 
 
-def measure(table: Table, fit: Fit, nearest: np.ndarray) -> dict[str, Any]:
+def overlap(right: np.ndarray, found: np.ndarray) -> float:
+    """The share of neighbours that are in both."""
+    same = [len(np.intersect1d(a, b)) for a, b in zip(right, found, strict=True)]
+    return float(np.mean(same)) / NEAR
+
+
+@functools.cache
+def nearest(name: str, runs: Path) -> np.ndarray:
+    """The neighbours in a table itself."""
+    return neighbours(*TABLES[name][0](runs))
+
+
+def measure(name: str, way: Way, folder: Path) -> dict[str, Any]:
     """The figures of one row."""
+    table = TABLES[name][0](folder.parent)
     start = time.perf_counter()
-    fitted, size = fit(table)
+    try:
+        fitted, size = way.fit(table)
+    except ValueError as error:  # a budget that this structure cannot meet
+        return {"refused": str(error)}
     seconds = time.perf_counter() - start
-    shares = table.frequencies[:, None].astype(np.float64)
-    missed = np.sum(shares * (table.rows - fitted) ** 2)
+    missed = np.sum((table.rows - fitted).astype(np.float64) ** 2, axis=1)
+    whole = np.sum(table.rows.astype(np.float64) ** 2, axis=1)
+    shares = table.frequencies.astype(np.float64)
     found = neighbours(fitted, table.frequencies)
-    same = [len(np.intersect1d(a, b)) for a, b in zip(nearest, found, strict=True)]
     return {
         "bytes": int(size),
-        "smaller": round(table.rows.nbytes / size, 2),
-        "weighted_error": round(float(missed / np.sum(shares * table.rows**2)), 6),
-        "overlap": round(float(np.mean(same)) / NEAR, 4),
+        "compression": round(table.rows.nbytes / size, 3),
         "seconds": round(seconds, 1),
+        "figures": {
+            "weighted_error": round(float(shares @ missed / (shares @ whole)), 6),
+            "error": round(float(missed.sum() / whole.sum()), 6),
+            "overlap": round(overlap(nearest(name, folder.parent), found), 4),
+        },
     }
 
 
-def write(rows: list[dict[str, Any]]) -> None:
-    """All rows, with where they come from."""
-    result = {
-        "command": "python benchmarks/embeddings.py",
-        "date": time.strftime("%Y-%m-%d"),
-        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-        "threads": len(os.sched_getaffinity(0)),
-        "versions": {"jax": jax.__version__, "python": platform.python_version()},
-        "seed": 0,
-        "rows": rows,
-    }
-    part = RESULT.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    part.replace(RESULT)
+def rows() -> list[Any]:
+    """All rows; at each size all tables."""
+    made = []
+    for size in (*COMPRESSIONS, None):
+        for name, (_, features) in TABLES.items():
+            ways = fixed(features) if size is None else contenders(size)
+            asked = "" if size is None else f"{size}x, "
+            for way in ways:
+                recipe = {"table": name, "way": way.name, "asked": size} | way.recipe
+                measured = functools.partial(measure, name, way)
+                made.append(experiments.Row(f"{name}, {asked}{way.name}", recipe, measured))
+    return made
 
 
 def main() -> None:
-    """Measures the rows that are lacking."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="a part of the set or the method")
-    parser.add_argument("--compressions", type=float, nargs="*", default=[4, 8, 16, 32])
-    given = parser.parse_args()
-    rows = json.loads(RESULT.read_text("utf-8"))["rows"] if RESULT.exists() else []
-    done = {(row["set"], row["method"], row["compression"]) for row in rows}
-    for name, read in TABLES.items():
-        table = read()
-        nearest = neighbours(table.rows, table.frequencies)
-        todo = [(c, *pair) for c in given.compressions for pair in contenders(c)]
-        todo += [(None, *pair) for pair in fixed(table.rows.shape[1])]
-        for compression, method, fit in todo:
-            key = (name, method, compression)
-            if key in done or not any(given.only in part for part in key[:2]):
-                continue
-            try:
-                figures = measure(table, fit, nearest)
-            except ValueError as error:  # a budget that this structure cannot meet
-                print(f"{key}: {error}", file=sys.stderr)
-                continue
-            print(f"{key}: {figures}", file=sys.stderr)
-            rows.append(dict(zip(("set", "method", "compression"), key, strict=True)) | figures)
-            write(rows)
+    """Measures what is missing, and writes after every row."""
+    options = experiments.parser("Compress tables of words.", "embeddings.json")
+    experiments.carry_out(rows(), options.parse_args())
 
 
 if __name__ == "__main__":

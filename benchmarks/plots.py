@@ -1,6 +1,6 @@
 """Draws the result files that are better seen than read.
 
-    python benchmarks/plots.py       # writes docs/post_training.svg, docs/training_map.svg
+    python benchmarks/plots.py       # writes docs/post_training.svg, docs/speed.svg and so on
 
 Made of text, so that it may be kept with the sources.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from _speed_plots import speed
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,14 +105,17 @@ def training_map(result: dict[str, Any]) -> Figure:
     return figure
 
 
-PICTURES = {"post_training": post_training, "training_map": training_map}
+PICTURES = {"post_training": post_training, "speed": speed, "training_map": training_map}
 """A result file's name -> how it is drawn; the picture has the same name."""
 
 
 def main() -> None:
-    """Draws every picture."""
+    """Draws every picture whose figures are there."""
     for name, draw in PICTURES.items():
-        result = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        figures = RESULTS / f"{name}.json"
+        if not figures.exists():
+            continue
+        result = json.loads(figures.read_text("utf-8"))
         draw(result).savefig(ROOT / "docs" / f"{name}.svg", metadata={"Date": None})
 
 

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import structlin as sl
+from structlin import bench
 
 RESULTS = Path(__file__).resolve().parent / "results"
 HIDDEN, BATCH, STEPS = 650, 1, 64
@@ -36,18 +37,6 @@ CELLS: dict[str, Callable[[int], Any]] = {
     "MGUCell": nn.MGUCell,
     "SimpleCell": nn.SimpleCell,
 }
-
-
-def timed(calls: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
-    """The median seconds of each call; they take turns, the first two of each not counted."""
-    seconds: dict[Any, list[float]] = {key: [] for key in calls}
-    for turn in range(rounds + 2):
-        for key, call in calls.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            if turn > 1:
-                seconds[key].append(time.perf_counter() - start)
-    return {key: float(np.median(times)) for key, times in seconds.items()}
 
 
 def measure(name: str, draws: int, rounds: int) -> list[dict[str, Any]]:
@@ -71,12 +60,19 @@ def measure(name: str, draws: int, rounds: int) -> list[dict[str, Any]]:
         inputs = jax.random.normal(key, (BATCH, STEPS, HIDDEN))
         variables = nn.RNN(cell).init(other, inputs)
         for task, runs in tasks.items():
-            calls = {k: functools.partial(run, variables, inputs) for k, run in runs.items()}
+            calls = {
+                k: functools.partial(_waited, run, variables, inputs) for k, run in runs.items()
+            }
             results = [call() for call in calls.values()]
             gaps = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), *results)
-            times = timed(calls, rounds)
+            samples = bench.interleaved(calls, bench.Effort(rounds))
+            times = {key: bench.quartiles(own)[1] for key, own in samples.items()}
             found[task].append((times, max(jax.tree.leaves(gaps))))
     return [_row(name, task, draws) for task, draws in found.items()]
+
+
+def _waited(run: Callable[..., Any], *given: Any) -> Any:
+    return jax.block_until_ready(run(*given))
 
 
 def _row(name: str, task: str, draws: list[tuple[dict[str, float], float]]) -> dict[str, Any]:

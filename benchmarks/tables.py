@@ -14,15 +14,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from _embedding_tables import TABLES as EMBEDDINGS
+from _emoji_table import emoji
 from _markdown import markdown
+from _projection_tables import TABLES as PROJECTIONS
+from _speed_tables import TABLES as SPEED
 from _training_tables import TABLES as TRAINING
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (
-    ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "distributed", "training")),
+DOCS = (
+    "benchmarks",
+    "distributed",
+    "embeddings",
+    "emoji",
+    "performance",
+    "projections",
+    "training",
 )
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 TABLE = re.compile(
     r"(<!-- table: (?P<name>[\w-]+)(?P<part>/\w+)? -->\n).*?(?P<end><!-- /table -->)", re.DOTALL
 )
@@ -145,9 +155,13 @@ KINDS = {
     "fits": fits_table,
     "rnn": rnn_table,
     "post": post_table,
+    "emoji": emoji,
     "collectives/data": data_table,
     "collectives/vocabulary": vocabulary_table,
+    **EMBEDDINGS,
+    **SPEED,
     **TRAINING,
+    **PROJECTIONS,
 }
 """A result file's name or what it starts with, and the part of it, -> how that becomes a table."""
 

@@ -72,3 +72,23 @@ def test_the_page_about_training_runs():
     kernel = names["small"]["lstm"]["h"]["kernel"]
     assert isinstance(kernel, ms.Sum)
     assert kernel.cost().compression >= 4
+
+
+def test_the_page_about_embeddings_runs():
+    names = run_page("embeddings.md")
+    assert isinstance(names["tuned"], ms.RowGroups)
+    assert names["small"].error <= 0.31
+
+
+def test_the_page_about_performance_runs(monkeypatch):
+    monkeypatch.setattr(structlin, "tune_cpu", lambda: ("the settings of this process stay",))
+    names = run_page("performance.md")
+    kernel = names["fast"]["cell"]["h"]["kernel"]
+    assert isinstance(kernel, ms.Native)
+    assert kernel.cost().compression >= 9
+
+
+def test_the_page_about_projections_runs():
+    names = run_page("projections.md")
+    assert names["found"].tolist() == names["exported"].tolist() == [0, 1]
+    assert names["right"] > 0.85

@@ -165,6 +165,20 @@ def test_codes_keep_to_the_budget_and_beat_plain_numbers(table):
     assert coded.cost((M, N)).bytes <= rows.nbytes / 6
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_codes_whose_tables_leave_little_room_do_no_harm(bits, rng):
+    table = rng.normal(size=(83, 8)).astype(np.float32)
+    counts = 1000 / np.arange(1, 84)
+    plain = specs.GroupReduce(4).fit(table, counts)
+    coded = specs.GroupReduce(4, bits=bits).fit(table, counts)
+    assert coded.cost().bytes <= table.nbytes / 4
+
+    def error(matrix):
+        return counts @ np.sum((np.asarray(matrix.to_dense()) - table) ** 2, axis=1)
+
+    assert error(coded) <= 1.01 * error(plain)
+
+
 def test_words_that_never_occur_and_counts_that_are_integers(table):
     rows, weights = table
     counts = np.where(weights > 0.02, (weights * 1e6).astype(int), 0)

@@ -12,12 +12,12 @@ import structlin
 ROOT = Path(structlin.__path__[0])
 ORDER = [
     *["decompose", "kernels", "matrices", "specs", "functional", "linen", "nnx"],
-    *["train", "text", "networks", "surgery", "storage", "builder", "demo", "cli"],
+    *["train", "text", "networks", "surgery", "storage", "builder", "demo", "bench", "cli"],
 ]
 WHOLE = ("", "__main__")
 """Modules that see every package: the top of the library and the way to run it."""
 
-PROGRAMS = ("demo", "cli")
+PROGRAMS = ("demo", "bench", "cli")
 """What uses the library as its users do: these may also import its top."""
 
 

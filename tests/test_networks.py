@@ -1,6 +1,8 @@
 """Networks on projections: their sizes, empty texts, padding, export from raw bytes."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +95,25 @@ def test_raw_bytes_go_through_an_exported_network(name, rng):
     assert len(np.unique(logits, axis=0)) == 3
     filled = np.where(np.arange(24) < lengths[:, None], data, 65).astype(np.uint8)
     assert_allclose(run(filled, lengths), logits, atol=1e-6)
+
+
+def test_an_exported_network_needs_neither_structlin_nor_flax(rng, tmp_path):
+    model, text = NETWORKS["SGNN++"], encode(TEXTS, 24)
+    params = drawn(rng, model, *text)
+    label = jax.jit(lambda *text: model.apply(params, *text).argmax(-1))
+    (tmp_path / "label").write_bytes(jax.export.export(label)(*text).serialize())
+    np.savez(tmp_path / "text.npz", data=text[0], lengths=text[1])
+    program = (
+        "import sys, numpy, jax; from jax import export;"
+        "run = export.deserialize(bytearray(open('label', 'rb').read())).call;"
+        "text = numpy.load('text.npz');"
+        "print(*numpy.asarray(run(text['data'], text['lengths'])));"
+        "assert not {'structlin', 'flax'} & {name.partition('.')[0] for name in sys.modules}"
+    )
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert [*map(int, ran.stdout.split())] == label(*text).tolist()
 
 
 def test_networks_learn_through_signs(rng):

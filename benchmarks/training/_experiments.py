@@ -27,7 +27,8 @@ from structlin.demo._results import device_name, write_json
 
 __all__ = ["RESULTS", "RUNS", "Row", "carry_out", "finished", "parser"]
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
 RUNS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "structlin" / "training"
 
 
@@ -95,7 +96,8 @@ def carry_out(rows: Iterable[Row], given: argparse.Namespace) -> None:
             found = {"name": row.name, "recipe": row.recipe} | row.measure(folder)
         with _lock(given.runs / f"{given.out.name}.lock"):
             _write(given.out, found)
-        print(f"{row.name}: {found.get('refused') or found.get('figures')}", file=sys.stderr)
+        figures = found.get("refused") or found.get("figures") or "measured"
+        print(f"{row.name}: {figures}", file=sys.stderr)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
@@ -143,11 +145,17 @@ def _lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
         yield True
 
 
+def _script() -> str:
+    """The file that runs, as it is named from the project's folder."""
+    path = Path(sys.argv[0]).resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
 def _header() -> dict[str, Any]:
     """How the figures were made."""
     packages = ("jax", "flax", "optax", "numpy")
     return {
-        "command": f"python benchmarks/training/{Path(sys.argv[0]).name}",
+        "command": f"python {_script()}",
         "versions": {"structlin": sl.__version__, "python": platform.python_version()}
         | {name: metadata.version(name) for name in packages},
         "device": device_name(),

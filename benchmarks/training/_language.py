@@ -72,14 +72,14 @@ class LanguageModel(nn.Module):
         hidden, after = self.settings.hidden, []
         drop = nn.Dropout(self.settings.dropout, deterministic=not training)
         unit = nn.initializers.normal(1.0)  # inputs as large as the state: it trains faster
-        x = nn.Embed(self.vocabulary, hidden, embedding_init=unit, name="embed")(tokens)
+        x = sl.Embed(self.vocabulary, hidden, embedding_init=unit, name="embed")(tokens)
         for i, before in enumerate(carry):
             cell = sl.LSTMCell(hidden, input=self.spec, recurrent=self.spec, name=f"cell{i}")
             state, x = sl.RNN(cell, return_carry=True, name=f"rnn{i}")(
                 drop(x), initial_carry=before
             )
             after.append(state)
-        return tuple(after), nn.Dense(self.vocabulary, name="out")(drop(x))
+        return tuple(after), sl.Dense(self.vocabulary, name="out")(drop(x))
 
     def at_rest(self, batch: int) -> Carry:
         """The state before the first character."""

@@ -24,12 +24,9 @@ take turns.
 import argparse
 import dataclasses
 import functools
-import importlib
 import itertools
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -41,11 +38,8 @@ from _recipes import Recipe, doped_kron
 from _sizes import Asked, kernel_specs
 
 import structlin as sl
-from structlin import specs
+from structlin import bench, specs
 from structlin.demo._results import write_json
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-timed: Callable[..., dict[Any, float]] = importlib.import_module("rnn").timed
 
 SEEDS = (0, 1, 2)
 RATES = (3e-3, 1e-2, 3e-2, 1e-1)
@@ -160,8 +154,8 @@ def clock(given: argparse.Namespace) -> None:
         models = [("Dense", 1.0)] + [(s, c) for c in ASKED[name] for s in (SMALL, *STRUCTURES)]
         named = {f"{name}, {s}, {c:g}x, seed {SEEDS[0]}": (s, c) for s, c in models}
         calls = {n: _call(TASKS[name], *named[n], found[n]["hidden"]) for n in named if n in found}
-        for called, seconds in timed(calls, ROUNDS).items():
-            found[called]["microseconds"] = round(1e6 * seconds, 1)
+        for called, samples in bench.interleaved(calls, bench.Effort(ROUNDS)).items():
+            found[called]["microseconds"] = round(1e6 * bench.quartiles(samples)[1], 1)
     write_json(given.out, there)
 
 
@@ -175,7 +169,8 @@ def _call(task: Task, structure: str, asked: float, hidden: int) -> Callable[[],
         kernels = tuple(_sparse_at_once(kernel) for kernel in made)
     model = Classifier(len(data.classes), settings, kernels)
     params = sl.pack(drawn(model, features, 0))
-    return functools.partial(jax.jit(model.apply), {"params": params}, jnp.asarray(data.test.x[:1]))
+    run, x = jax.jit(model.apply), jnp.asarray(data.test.x[:1])
+    return lambda: jax.block_until_ready(run({"params": params}, x))
 
 
 def _sparse_at_once(spec: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import structlin
+from structlin.cli._bench import bench
 from structlin.cli._compress import compress
 from structlin.cli._demo import demo
 from structlin.cli._failures import CommandError
@@ -21,7 +22,7 @@ __all__ = ["main"]
 UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-for command in (demo, compress, inspect, train, predict):
+for command in (demo, compress, inspect, train, predict, bench):
     app.command()(command)
 app.add_typer(store, name="store")
 app.add_typer(native, name="native")

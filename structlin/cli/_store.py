@@ -38,6 +38,13 @@ def build(
     words: Annotated[Path | None, typer.Option(help="A file with a word on each line.")] = None,
     bits: Annotated[int, typer.Option(help="Bits of a number: 1 to 8, 16 or 32.")] = 3,
     codebook: Annotated[str, typer.Option(help="Levels: uniform, or kmeans.")] = "uniform",
+    coding: Annotated[str | None, typer.Option(help="Code the rows: huffman.")] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Standard deviations that uniform levels reach.")
+    ] = None,
+    error: Annotated[
+        float | None, typer.Option(help="The relative error up to which coded rows get smaller.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Which array of a file of several, by its path.")
     ] = None,
@@ -47,13 +54,13 @@ def build(
     rows, found = read_vectors(source, name)
     if words is not None:
         found = read_words(words)
+    form: dict[str, Any] = {"bits": bits, "codebook": codebook}
+    form |= {"coding": coding, "clip": clip, "error": error}
     try:
         for file in filter(None, (out, json_file)):
             check_writable(file)  # before the work, not after it
         with _progress(None if found is None else len(found)) as progress:
-            EmbeddingStore.build(
-                out, rows, found, bits=bits, codebook=codebook, progress=progress
-            ).close()
+            EmbeddingStore.build(out, rows, found, **form, progress=progress).close()
     except OSError as error:
         raise CommandError(f"cannot write {out}: {error.strerror or error}", 1) from None
     except (TypeError, ValueError) as error:
@@ -81,10 +88,12 @@ def show(
     except (storage.StorageError, OSError) as error:
         raise CommandError(str(error), 1) from None
     console = Console(highlight=False, markup=False)
+    coding = f", {figures['coding']}" if figures["coding"] else ""
+    error = "" if figures["error"] is None else f", error {figures['error']:.3g}"
     console.print(
         f"{file}: {figures['rows']:,} x {figures['dim']}, {figures['bits']} bits, "
-        f"{figures['codebook']}, {'with' if figures['words'] else 'without'} words\n"
-        f"{figures['bytes']:,} bytes, {figures['compression']:.2f} times less than float32"
+        f"{figures['codebook']}{coding}, {'with' if figures['words'] else 'without'} words\n"
+        f"{figures['bytes']:,} bytes, {figures['compression']:.2f} times less than float32{error}"
     )
     for key, row in rows.items():
         console.print(f"{key}: {np.array2string(row, precision=4, threshold=8)}")
@@ -101,6 +110,8 @@ def _figures(file: Path, opened: EmbeddingStore) -> dict[str, Any]:
         "dim": dim,
         "bits": opened.bits,
         "codebook": opened.codebook,
+        "coding": opened.coding,
+        "error": opened.error,
         "words": opened.words is not None,
         "bytes": size,
         "compression": 4 * rows * dim / size,

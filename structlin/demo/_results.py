@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import tempfile
 from pathlib import Path
@@ -18,6 +19,9 @@ import structlin
 from structlin.matrices import Cost
 
 __all__ = ["STAGES", "Record", "device_name", "summary", "write_json"]
+
+NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+)\n *\]")
+"""A list of numbers as `json` indents it; a string has no line break."""
 
 STAGES = ("projected", "tuned", "packed", "reloaded")
 """What a model goes through, in order; the dense one is never projected."""
@@ -120,12 +124,12 @@ def device_name() -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON so that the file is whole or not there."""
+    """Writes JSON so that the file is whole or not there; a list of numbers takes a line."""
+    text = NUMBERS.sub(lambda m: f"[{' '.join(m[1].split())}]", json.dumps(content, indent=2))
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
     ) as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(f"{text}\n")
     try:
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)

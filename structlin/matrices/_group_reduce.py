@@ -1,7 +1,9 @@
 """Low rank for groups of words that their frequencies and the fit itself decide."""
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -157,14 +159,14 @@ class GroupReduceSpec(Spec):
         (m, n), dtype = dense.shape, dense.dtype
         rows = np.asarray(dense.astype(decompose.wide_dtype(dtype)))
         labels = decompose.frequency_groups(shares, self.groups, self.grouping)
-        units = [_number_bytes(dtype, bits) for bits in self._bits]
-        tables = sum(2 * (_table_bytes(dtype, bits, self.codebook) + 1) for bits in self._bits)
         plain = bool(np.all(labels[1:] >= labels[:-1]))
         tries = [(0, 0)] if plain else []
         tries += [(self.rounds, label_bytes(m, self.groups))] if self.rounds or not plain else []
         found, most, stored = [], self._budget((m, n), dtype), 0
-        for rounds, taken in tries:
+        for (rounds, taken), (units, tables) in itertools.product(tries, self._units(most, dtype)):
             left = most - tables - taken
+            if left <= 0:
+                continue
             made = decompose.group_reduce(
                 rows, shares, labels, left, units, ranks=self.ranks, rounds=rounds
             )
@@ -172,8 +174,16 @@ class GroupReduceSpec(Spec):
             stored = self._stored(made.ranks, sizes, n, dtype) + taken
             found += [made] if stored <= most else []
         if not found:
-            raise self._too_small((m, n), dtype, stored)
+            raise self._too_small((m, n), dtype, max(stored, most + 1))
         return min(found, key=lambda made: made.error)
+
+    def _units(self, most: int, dtype: Any) -> Iterator[tuple[list[float], int]]:
+        """The bytes of a number in each group, and of all tables: with codes, which a small matrix
+        has no room for, and without."""
+        tables = sum(2 * (_table_bytes(dtype, bits, self.codebook) + 1) for bits in self._bits)
+        yield [_number_bytes(dtype, bits) for bits in self._bits], tables
+        if any(self._bits) and 2 * tables > most:
+            yield [_number_bytes(dtype, None)] * self.groups, 0
 
     def _made(
         self,

@@ -15,7 +15,7 @@ from structlin.demo import _run, _training
 from structlin.demo._contenders import CONTENDERS, sized
 from structlin.demo._latency import measure
 from structlin.demo._model import CharLM, compress_lstm, dense_init, lstm_kernels
-from structlin.demo._results import summary
+from structlin.demo._results import summary, write_json
 from structlin.demo._sample import sample
 from structlin.matrices import cost
 
@@ -179,3 +179,12 @@ def test_samples_and_latencies_are_of_the_model():
 
 def test_summary_of_nothing_has_no_rows():
     assert summary([], {"text": "x"})["rows"] == []
+
+
+def test_json_has_lists_of_numbers_in_a_line(tmp_path):
+    content = {"a": [1, -2.5e-9], "b": "[\n 1\n]", "c": [[3, 4], []], "d": ["x", 5], "e": [None]}
+    write_json(tmp_path / "file.json", content)
+    text = (tmp_path / "file.json").read_text("utf-8")
+    assert json.loads(text) == content
+    assert '"a": [1, -2.5e-09],' in text
+    assert "    [3, 4]," in text

@@ -85,6 +85,21 @@ def test_show(cmd, tmp_path, rows):
     assert figures["keys"] == {"new york": rows[1].tolist(), "#2": rows[2].tolist()}
 
 
+def test_coded_rows(cmd, tmp_path, rng):
+    np.save(tmp_path / "in.npy", rng.normal(size=(200, 64)))
+    coded = ("store", "build", "in.npy", "out.db", "--coding", "huffman")
+    status, out, err = cmd(*coded, "--error", "0.3", "--json", "figures.json")
+    assert (status, err) == (0, "")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert (figures["coding"], figures["bits"]) == ("huffman", 3)
+    assert 0.2 < figures["error"] <= 0.303
+    assert "200 x 64, 3 bits, uniform, huffman, without words" in out
+    assert f"error {figures['error']:.3g}" in out
+    assert cmd(*coded, "--clip", "5")[0] == 0
+    with EmbeddingStore(tmp_path / "out.db") as store:
+        assert store.error > figures["error"]
+
+
 def test_what_cannot_be_done_is_one_line(cmd, tmp_path, rows):
     np.save(tmp_path / "in.npy", rows)
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
@@ -101,6 +116,9 @@ def test_what_cannot_be_done_is_one_line(cmd, tmp_path, rows):
         ((*build, "in.npy", "o.db", "--words", "no.txt"), 2, "no file no.txt"),
         ((*build, "in.npy", "o.db", "--words", "words.txt"), 2, "2 words and more rows"),
         ((*build, "in.npy", "o.db", "--bits", "12"), 2, "given 12"),
+        ((*build, "in.npy", "o.db", "--coding", "zip"), 2, "coding is 'huffman' or None"),
+        ((*build, "in.npy", "o.db", "--error", "0.3"), 2, "give coding"),
+        ((*build, "in.npy", "o.db", "--clip", "4", "--bits", "16"), 2, "evenly spaced"),
         ((*build, "in.npy", "o.db", "--name", "x"), 2, "--name is for"),
         ((*build, "in.npy", "."), 1, "cannot write ."),
         ((*build, "bad.txt", "o.db"), 2, "bad.txt: line 2 is no word and 2 numbers"),

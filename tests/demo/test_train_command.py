@@ -3,7 +3,11 @@
 import contextlib
 import io
 import json
+import re
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from command import one_line
 
 import structlin as sl
 from structlin import builder
-from structlin.builder import _networks, _training
+from structlin.builder import _measure, _networks, _run, _training
 from structlin.cli import _train as command
 
 WORDS = {"flight": "fly flights flying", "fare": "fare price cost", "city": "where city town"}
@@ -105,6 +109,36 @@ def test_from_examples_to_labels(cmd, texts, monkeypatch):
     one, two = first["labels"]
     assert one["probability"] >= two["probability"]
     assert one["label"] != two["label"]
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_page_run(cmd, texts, arrays, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "train-command.md"
+    only(monkeypatch, "bag", "signs", sizes=("tiny", "small", "medium", "teacher"))
+    monkeypatch.setattr(_run, "EPOCHS", (1, 1))
+    monkeypatch.setattr(_measure, "SAMPLES", 1)
+    (texts / "texts.txt").write_text("fly to boston\nwhat does it cost\n", encoding="utf-8")
+    x = np.load(arrays / "data.npz")["x"]
+    np.savez(arrays / "digits.npz", x=x)
+    text, ran = page.read_text(encoding="utf-8"), 0
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", text, re.M | re.S):
+        if language == "python":
+            exec(compile(block, str(page), "exec"), {})
+            continue
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if "<" in words:
+                given = io.TextIOWrapper(io.BytesIO((texts / words.pop()).read_bytes()))
+                monkeypatch.setattr(sys, "stdin", given)
+                words.remove("<")
+            if "digits.npz" in words:
+                more = ["--out", "digits", "--sizes", "tiny", "--distill", "none"]
+                assert cmd("train", "data.npz", *more)[0] == 0
+                shutil.copy("digits/tiny.slin", words[2])
+            status, shown, err = cmd(*words[1:])
+            assert (status, err, words[0]) == (0, "", "structlin"), line
+            ran += bool(shown.strip())
+    assert ran == 5
 
 
 def test_an_interrupted_build_goes_on(cmd, arrays, monkeypatch):

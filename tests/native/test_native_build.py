@@ -58,6 +58,7 @@ def test_a_build_that_fails(monkeypatch, tmp_path):
     said = product()
     assert len(said) == 1
     assert "ended with 3: x.cc:1: error: too old" in said[0]
+    assert "ended with 3" in native.status().problem
     assert not list(tmp_path.rglob("*.so"))
 
 

@@ -1,11 +1,12 @@
 """Stores that were damaged, and writers that were killed; see each function for what must hold.
 
-    python tests/storage/damage_store.py           # 2,000 damaged files, 50 killed writers
+    python tests/storage/damage_store.py      # 2,000 damaged files of each form, 50 killed writers
 
 ``test_store_damage.py`` runs some of each.
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -23,9 +24,11 @@ import numpy as np
 
 from structlin import storage
 from structlin.storage import EmbeddingStore
+from structlin.storage.store._format import seal
 
 ROWS, DIM = 700, 96
 WORDS = [f"word {i}" for i in range(ROWS)]
+CODED = {"coding": "huffman", "clip": 4.0}
 
 
 def make(path, seed=0, **options):
@@ -104,8 +107,41 @@ def forge(path, *statements, **header):
         connection.commit()
 
 
+def lies(path, good, rng):
+    """Reads a store of which a block of rows is other bytes, with a checksum that is right.
+
+    Returns:
+        How it was refused, or "read" if it gave as many rows.
+    """
+    path.write_bytes(good)
+    with EmbeddingStore(path) as store:
+        form = store._header.form
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT id, data FROM rows").fetchall()
+        block, data = rng.choice(found)
+        data = bytearray(data[:-4])
+        start = rng.choice([0, rng.randrange(9), rng.randrange(len(data))])
+        stop = min(start + rng.choice([1, 4, 40]), len(data))
+        data[start:stop] = rng.choice([rng.randbytes(stop - start), b"\0" * 4, b"\xff" * 9, b""])
+        sealed = seal(bytes(data), ("rows", 0, form, block))
+        where = rng.choice([block, block, block, block + 1, 0])
+        connection.execute("UPDATE rows SET data = ? WHERE id = ?", (sealed, block))
+        connection.execute("UPDATE OR REPLACE rows SET id = ? WHERE id = ?", (where, block))
+        connection.commit()
+    start = time.perf_counter()
+    try:
+        rows = read_all(path)[0]
+    except storage.StorageError as error:
+        assert len(str(error)) < 600, error
+        return type(error).__name__
+    finally:
+        assert time.perf_counter() - start < 20
+    assert len(rows) == 4 * ROWS * DIM
+    return "read"
+
+
 KILLED = """
-import sys, time
+import json, sys
 import numpy as np
 from structlin.storage import EmbeddingStore
 
@@ -116,18 +152,19 @@ def rows():
         if i == 4:
             print("started", flush=True)
 
-EmbeddingStore.build(sys.argv[1], rows(), (f"new {i}" for i in range(200_000)), bits=8)
+options = json.loads(sys.argv[2])
+EmbeddingStore.build(sys.argv[1], rows(), (f"new {i}" for i in range(200_000)), **options)
 print("done", flush=True)
 """
 
 
-def kill_writer(path, seconds):
+def kill_writer(path, seconds, **options):
     """Ends a process that builds a store in place of ``path``, ``seconds`` after it began to.
 
     Returns:
         Whether it was still at it.
     """
-    command = [sys.executable, "-c", KILLED, str(path)]
+    command = [sys.executable, "-c", KILLED, str(path), json.dumps({"bits": 8} | options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "started\n"
         time.sleep(seconds)
@@ -141,18 +178,25 @@ def main():
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    for options in ({}, CODED):
+        print("coded" if options else "as they are", end=": ")
+        endure(given, options)
+
+
+def endure(given, options):
+    """Damages stores of one form and kills writers of it, and says how that went."""
     rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        path, counts = Path(folder) / "words.db", {}
-        good, others, right = originals(path)
+        path, counts = Path(folder) / "words.db", collections.Counter()
+        good, others, right = originals(path, **options)
         for _ in range(given.files):
-            outcome = survives(path, good, right, others, rng)
-            counts[outcome] = counts.get(outcome, 0) + 1
-        print("damaged:", counts)
+            counts[survives(path, good, right, others, rng)] += 1
+            counts["lies: " + lies(path, good, rng)] += 1
+        print(dict(counts))
         path.write_bytes(good)
         killed = 0
         for _ in range(given.kills):
-            killed += kill_writer(path, rng.uniform(0, 2))
+            killed += kill_writer(path, rng.uniform(0, 2), **options)
             if path.read_bytes() != good:  # it had finished
                 with EmbeddingStore(path) as store:
                     assert len(store) == 200_000
@@ -163,13 +207,13 @@ def main():
         print(f"killed: {killed} of {given.kills} while writing, {len(left)} temporary files left")
 
 
-def originals(path):
+def originals(path, **options):
     """A store's bytes, those of others that are like it in part, and what reading it gives."""
     others = []
-    for options in ({"seed": 1}, {"codebook": "kmeans"}, {"bits": 8}):
-        make(path, **options).close()
+    for other in ({"seed": 1} | options, {"codebook": "kmeans"}, {"bits": 8}, {}, CODED):
+        make(path, **other).close()
         others.append(path.read_bytes())
-    make(path).close()
+    make(path, **options).close()
     return path.read_bytes(), others, read_all(path)
 
 

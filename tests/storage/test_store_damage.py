@@ -12,7 +12,18 @@ import zlib
 
 import numpy as np
 import pytest
-from damage_store import ROWS, WORDS, forge, kill_writer, make, originals, read_all, survives
+from damage_store import (
+    CODED,
+    ROWS,
+    WORDS,
+    forge,
+    kill_writer,
+    lies,
+    make,
+    originals,
+    read_all,
+    survives,
+)
 
 from structlin import storage
 from structlin.storage import EmbeddingStore
@@ -58,7 +69,7 @@ def test_files_that_are_no_stores_are_named(path, tmp_path):
         (good + b"\0", DAMAGED, "too long"),
         (good.replace(b"CREATE TABLE rows", b"CREATE TABL\xa8 rows"), DAMAGED, "SQLite cannot"),
         (good.replace(b"CREATE TABLE rows", b"CREATE TABL\n rows"), DAMAGED, "SQLite cannot"),
-        (good[:63] + b"\2" + good[64:], storage.NewerVersionError, "version 2 .* update structlin"),
+        (good[:63] + b"\3" + good[64:], storage.NewerVersionError, "version 3 .* update structlin"),
     ]:
         path.write_bytes(data)
         refused(path, error, message)
@@ -68,12 +79,22 @@ def test_files_that_are_no_stores_are_named(path, tmp_path):
     refused(path, FOREIGN, "a SQLite database, but no store")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(6))
 def test_damage_is_refused_or_does_not_matter(tmp_path, seed):
     path, rng = tmp_path / "words.db", random.Random(seed)
-    good, others, right = originals(path)
+    good, others, right = originals(path, **(CODED if seed > 3 else {}))
     outcomes = [survives(path, good, right, others, rng) for _ in range(50)]
     assert outcomes.count("DamagedFileError") > 10
+
+
+@pytest.mark.parametrize("options", [{}, CODED])
+def test_blocks_that_lie_are_refused_or_read_as_some_rows(tmp_path, options):
+    path, rng = tmp_path / "words.db", random.Random(0)
+    make(path, **options).close()
+    good = path.read_bytes()
+    outcomes = [lies(path, good, rng) for _ in range(50)]
+    assert outcomes.count("DamagedFileError") > 10
+    assert outcomes.count("read") > 0
 
 
 @pytest.mark.parametrize(
@@ -99,6 +120,39 @@ def test_damage_is_refused_or_does_not_matter(tmp_path, seed):
 def test_headers_that_claim_something_else(path, header, message):
     forge(path, **header)
     refused(path, DAMAGED, message)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"rows": 10**9}, "block 999999999 of its rows, or one before it, is missing"),
+        ({"rows": 699}, "last block of rows"),
+        ({"dim": 10**11}, "altered"),
+        ({"bits": 4}, "a code that is none"),
+        ({"levels": [0.0] * 8}, "altered"),
+        ({"rows_per_block": 1}, "altered"),
+        ({"code": [6] * 64}, "altered"),
+        ({"code": [6] * 63}, "a code that is none"),
+        ({"code": [13] * 64}, "a code that is none"),
+        ({"code": [5] + [6] * 63}, "a code that is none"),
+        ({"code": ["6"] * 64}, "a code that is none"),
+        ({"code": []}, "not what rows take|missing"),
+        ({"code": 6}, "has int where 'code' should"),
+        ({"error": "none"}, "has str where 'error' should"),
+        ({"error": -1.0}, "an error that is none"),
+    ],
+)
+def test_headers_of_coded_rows_that_claim_something_else(path, header, message):
+    make(path, **CODED).close()
+    forge(path, **header)
+    refused(path, DAMAGED, message)
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM rows WHERE id > 0", "DELETE FROM rows"])
+def test_coded_rows_that_are_missing(path, statement):
+    make(path, **CODED).close()
+    forge(path, statement)
+    refused(path, DAMAGED, "is missing")
 
 
 @pytest.mark.parametrize(
@@ -185,10 +239,10 @@ def test_names_with_odd_characters_and_folders_that_cannot_be_written(path, tmp_
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("seconds", [0, 0.15])
-def test_a_writer_that_is_killed_leaves_the_old_file(path, seconds):
+@pytest.mark.parametrize(("seconds", "options"), [(0, {}), (0.15, {}), (0.1, CODED)])
+def test_a_writer_that_is_killed_leaves_the_old_file(path, seconds, options):
     good = path.read_bytes()
-    assert kill_writer(path, seconds)
+    assert kill_writer(path, seconds, **options)
     assert path.read_bytes() == good
     with EmbeddingStore(path) as store:
         assert store.words[-1] == WORDS[-1]

@@ -50,10 +50,10 @@ def status() -> Library:
     if not _enabled():
         return Library(problem="STRUCTLIN_NATIVE=0 turns it off")
     try:
-        built = library_path().exists()
+        known = library_path().exists() or _loaded.cache_info().currsize > 0
     except BuildError as error:
         return Library(problem=str(error))
-    return _loaded() if built else Library(problem="it is not built: the first use builds it")
+    return _loaded() if known else Library(problem="it is not built: the first use builds it")
 
 
 def target(name: str) -> str:

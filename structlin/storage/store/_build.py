@@ -7,27 +7,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
-from structlin import decompose
 from structlin.storage._atomic import replacing
-from structlin.storage.store._codes import codec_of
-from structlin.storage.store._format import (
-    APPLICATION,
-    BITS,
-    PAGE,
-    SCHEMA,
-    VERSION,
-    Header,
-    rows_per_block,
-)
+from structlin.storage.store._form import Form
+from structlin.storage.store._format import APPLICATION, PAGE, SCHEMA
 from structlin.storage.store._source import Source
 from structlin.storage.store._writer import Writer
 
 __all__ = ["write_store"]
-
-CODEBOOKS = ("uniform", "kmeans")
 
 
 def write_store(
@@ -35,17 +21,15 @@ def write_store(
     rows: Any,
     words: Iterable[str] | None,
     *,
-    bits: int,
-    codebook: str,
+    form: Form,
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
     """What `EmbeddingStore.build` does; it says what the arguments are, and what is raised."""
-    _check(bits, codebook)
+    form.check()
     source = Source.of(rows)
-    levels = _levels(source.sample(), bits) if codebook == "kmeans" else ()
-    size = rows_per_block(codec_of(source.dim, bits, levels).row_bytes)
-    with replacing(path) as temporary, _database(temporary) as connection:
-        writer = Writer(connection, Header(source.dim, bits, levels, size), words)
+    header, codec = form.of(source.dim, source.sample)
+    with replacing(path) as temporary, _database(temporary, header.version) as connection:
+        writer = Writer(connection, header, codec, words)
         for block in source.blocks:
             writer.add(block)
             if progress is not None:
@@ -53,22 +37,8 @@ def write_store(
         writer.finish()
 
 
-def _check(bits: Any, codebook: str) -> None:
-    if isinstance(bits, bool) or bits not in BITS:
-        raise ValueError(f"A number takes 1 to 8, 16 or 32 bits; given {bits!r}.")
-    if codebook not in CODEBOOKS:
-        raise ValueError(f"A codebook is one of {', '.join(CODEBOOKS)}; given {codebook!r}.")
-    if codebook == "kmeans" and bits > 8:
-        raise ValueError(f"A codebook has 1 to 8 bits; given {bits}, which is floating point.")
-
-
-def _levels(sample: np.ndarray, bits: int) -> tuple[float, ...]:
-    table = decompose.table_of(jnp.asarray(sample, jnp.float32), bits, "kmeans")
-    return tuple(np.asarray(table, np.float32).tolist())
-
-
 @contextlib.contextmanager
-def _database(path: str) -> Iterator[sqlite3.Connection]:
+def _database(path: str, version: int) -> Iterator[sqlite3.Connection]:
     """An empty database at ``path``, all of it in one transaction; errors are those of a file."""
     try:
         connection = sqlite3.connect(path, isolation_level=None)
@@ -77,7 +47,7 @@ def _database(path: str) -> Iterator[sqlite3.Connection]:
             for setting in (
                 *(f"page_size = {PAGE}", "journal_mode = OFF", "synchronous = OFF"),
                 *("locking_mode = EXCLUSIVE", "cache_size = -2048"),
-                *(f"application_id = {APPLICATION}", f"user_version = {VERSION}"),
+                *(f"application_id = {APPLICATION}", f"user_version = {version}"),
             ):
                 connection.execute(f"PRAGMA {setting}")
             connection.execute("BEGIN")

@@ -7,7 +7,7 @@ import numpy as np
 
 from structlin.storage.store._bits import cut, pack, stream_bytes, uncut, unpack
 
-__all__ = ["Codec", "codec_of"]
+__all__ = ["Codec", "Codes", "codec_of"]
 
 _STEPS = (1.5956, 0.9957, 0.5860, 0.3352, 0.1881)
 """Steps of least squared error for normal numbers of unit variance, for 1 to 5 bits.
@@ -39,11 +39,21 @@ class Codec(Protocol):
         ...
 
 
-def codec_of(dim: int, bits: int, levels: tuple[float, ...] = ()) -> Codec:
-    """The codec for rows of ``dim`` numbers; ``levels`` are those of a table that all share."""
+def codec_of(
+    dim: int, bits: int, levels: tuple[float, ...] = (), clip: float | None = None
+) -> Codec:
+    """The codec for rows of ``dim`` numbers.
+
+    Args:
+        dim: The numbers in a row.
+        bits: The bits of each.
+        levels: Those of a table that all rows share, if there is one.
+        clip: How many standard deviations evenly spaced levels reach from the mean of their row;
+            where they err least if not given. Reading does not ask for it.
+    """
     if bits > 8:
         return _Floats(dim, np.dtype(f"<f{bits // 8}"))
-    return _Codebook(dim, bits, levels) if levels else _Uniform(dim, bits)
+    return _Codebook(dim, bits, levels) if levels else _Uniform(dim, bits, clip)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,56 +77,85 @@ class _Floats:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Codebook:
+class Codes:
+    """Rows as codes of ``bits`` bits, after ``head_bytes`` that say where their levels are."""
+
     dim: int
     bits: int
-    levels: tuple[float, ...]
-    largest: float = float(np.finfo(np.float32).max)
+
+    head_bytes = 0
 
     @property
     def row_bytes(self) -> int:
-        return stream_bytes(self.dim, self.bits)
+        return self.head_bytes + stream_bytes(self.dim, self.bits)
+
+    def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The heads ``(n, head_bytes)`` and the codes ``(n, dim)``, bytes, of rows."""
+        raise NotImplementedError
+
+    def join(self, heads: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """The rows of heads and codes: the inverse of `split`, but for what is rounded."""
+        raise NotImplementedError
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
-        levels = np.asarray(self.levels)
-        return pack(np.searchsorted((levels[1:] + levels[:-1]) / 2, rows), self.bits)
+        heads, codes = self.split(rows)
+        return np.concatenate([heads, pack(codes, self.bits)], axis=1)
 
     def decode(self, data: np.ndarray) -> np.ndarray:
-        return np.asarray(self.levels, np.float32)[unpack(data, self.bits, self.dim)]
+        head = self.head_bytes
+        return self.join(data[:, :head], unpack(data[:, head:], self.bits, self.dim))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Uniform:
+class _Codebook(Codes):
+    levels: tuple[float, ...]
+    largest: float = float(np.finfo(np.float32).max)
+
+    def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        levels = np.asarray(self.levels)
+        codes = np.searchsorted((levels[1:] + levels[:-1]) / 2, rows)
+        return np.zeros((len(rows), 0), np.uint8), codes.astype(np.uint8)
+
+    def join(self, heads: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        del heads
+        return np.asarray(self.levels, np.float32)[codes]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Uniform(Codes):
     """Evenly spaced levels for each row: three bytes of the lowest, two of the step, the codes."""
 
-    dim: int
-    bits: int
-    largest: float = 1e38  # a range of twice as much is still a float32
+    clip: float | None = None
+
+    head_bytes = 5
 
     @property
-    def row_bytes(self) -> int:
-        return 5 + stream_bytes(self.dim, self.bits)
+    def largest(self) -> float:
+        return 1e38 / max(1.0, self.clip or 1.0)  # a range of twice as much is still a float32
 
-    def encode(self, rows: np.ndarray) -> np.ndarray:
+    def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         _, low, step, codes = self._fit(rows.astype(np.float64))
-        table = cut(low, 3, up=False), cut(step, 2, up=True)
-        return np.concatenate([*table, pack(codes, self.bits)], axis=1)
+        return np.concatenate([cut(low, 3, up=False), cut(step, 2, up=True)], axis=1), codes
 
-    def decode(self, data: np.ndarray) -> np.ndarray:
-        low, step = uncut(data[:, :3]), uncut(data[:, 3:5])
-        return low + step * unpack(data[:, 5:], self.bits, self.dim)
+    def join(self, heads: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        low, step = uncut(heads[:, :3]), uncut(heads[:, 3:])
+        return low + step * codes
 
     def _fit(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """What `_coded` gives for the best levels of each row that are tried.
 
         They reach from the least number to the largest; or, where that errs less in squares, stand
-        closer: as for normal numbers first, then as regression on the codes has it.
+        closer: as for normal numbers first, then as regression on the codes has it. With a clip
+        they reach as far as it says.
         """
         least, top = rows.min(axis=1, keepdims=True), 2**self.bits - 1
+        mean, step = (f(rows, axis=1, keepdims=True) for f in (np.mean, np.std))
+        if self.clip is not None:
+            step *= 2 * self.clip / (top + 1)
+            return self._coded(rows, mean - step * top / 2, step)
         best = self._coded(rows, least, (rows.max(axis=1, keepdims=True) - least) / top)
         if self.bits > len(_STEPS):
             return best
-        mean, step = (f(rows, axis=1, keepdims=True) for f in (np.mean, np.std))
         step *= _STEPS[self.bits - 1]
         best = _better(best, self._coded(rows, mean - step * top / 2, step))
         for _ in range(2):

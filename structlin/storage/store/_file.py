@@ -15,7 +15,10 @@ from structlin.storage._errors import (
     NewerVersionError,
     StorageError,
 )
+from structlin.storage.store._coded import CodedBlock
+from structlin.storage.store._codes import Codes
 from structlin.storage.store._format import APPLICATION, SCHEMA, VERSION, Header, unseal
+from structlin.storage.store._huffman import symbols_of
 
 __all__ = ["StoreFile"]
 
@@ -55,10 +58,15 @@ class StoreFile:
             _check_start(self.path)
             with self._connection() as connection:
                 self.header = head = _header(connection)
-                self._longest += head.rows_per_block * head.codec.row_bytes
+                self._longest += head.block_bytes
                 self._limit(connection)
-            last, rest = divmod(head.rows - 1, head.rows_per_block)
-            self.read("rows", last, (rest + 1) * head.codec.row_bytes)
+            if head.code:
+                first, block = self.read_coded(head.rows - 1)
+                if first + len(block) != head.rows:
+                    raise DamagedFileError("its last block of rows has others than its last.")
+            else:
+                last, rest = divmod(head.rows - 1, head.rows_per_block)
+                self.read("rows", last, (rest + 1) * head.codec.row_bytes)
 
     def read(self, table: str, block: int, size: int | None = None) -> memoryview:
         """The bytes of one block.
@@ -67,11 +75,33 @@ class StoreFile:
             DamagedFileError: They are not there, not as they were written, or not ``size``.
             ValueError: The store was closed.
         """
-        with self._connection() as connection:
-            statement = f"SELECT data FROM {table} WHERE id = ?"
-            row = connection.execute(statement, (block,)).fetchone()
+        statement = f"SELECT data FROM {table} WHERE id = ?"
+        (data,) = self._found(statement, block) or (None,)
         place = (table, self.header.buckets if table == "buckets" else 0, self.header.form, block)
-        return unseal(row and row[0], place, size)
+        return unseal(data, place, size)
+
+    def read_coded(self, row: int) -> tuple[int, CodedBlock]:
+        """The block of coded rows that has row number ``row``, and the number of its first.
+
+        Raises:
+            DamagedFileError: It is not there, or not as it was written.
+            ValueError: The store was closed.
+        """
+        statement = "SELECT id, data FROM rows WHERE id <= ? ORDER BY id DESC LIMIT 1"
+        first, data = self._found(statement, row) or (row, None)
+        head = self.header
+        codec = head.codec
+        assert isinstance(codec, Codes)  # the header was checked
+        sealed = unseal(data, ("rows", 0, head.form, first))
+        least = -(-symbols_of(head.dim, head.bits) // 8)  # a bit at least for each
+        block = CodedBlock.from_bytes(sealed, codec.head_bytes, least)
+        if not first <= row < first + len(block):
+            raise DamagedFileError(f"block {row} of its rows, or one before it, is missing.")
+        return first, block
+
+    def _found(self, statement: str, key: int) -> Any:
+        with self._connection() as connection:
+            return connection.execute(statement, (key,)).fetchone()
 
     def close(self) -> None:
         """Gives the file back. Reading goes on in no thread by then."""

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from structlin.storage.store._codes import Codes
 from structlin.storage.store._file import StoreFile
+from structlin.storage.store._huffman import Huffman
 from structlin.storage.store._recent import Recent
 
 __all__ = ["AT_ONCE", "Rows", "cosine"]
@@ -18,6 +20,7 @@ class Rows:
 
     def __init__(self, file: StoreFile, cache: int) -> None:
         self._file, self._header, self._codec = file, file.header, file.header.codec
+        self._code = Huffman(file.header.code, file.header.bits) if file.header.code else None
         self._recent: Recent[np.ndarray] = Recent(cache)
 
     def take(self, ids: np.ndarray) -> np.ndarray:
@@ -50,6 +53,8 @@ class Rows:
 
     def _read(self, ids: np.ndarray) -> np.ndarray:
         """The rows of ascending ``ids``, from the file."""
+        if self._code is not None and isinstance(self._codec, Codes):
+            return self._read_coded(ids, self._codec, self._code)
         head, width = self._header, self._codec.row_bytes
         blocks, places = np.divmod(ids, head.rows_per_block)
         needed, starts = np.unique(blocks, return_index=True)
@@ -63,6 +68,18 @@ class Rows:
                 rows = np.frombuffer(read, np.uint8).reshape(count, width)
                 data[start:stop] = rows[places[start:stop]]
         return self._codec.decode(data)
+
+    def _read_coded(self, ids: np.ndarray, codec: Codes, code: Huffman) -> np.ndarray:
+        heads, words, place = [np.zeros((0, codec.head_bytes), np.uint8)], [], 0
+        with self._file.explained():
+            while place < len(ids):
+                first, block = self._file.read_coded(int(ids[place]))
+                stop = int(np.searchsorted(ids, first + len(block)))
+                picked = ids[place:stop] - first
+                heads.append(block.heads[picked])
+                words += block.words(picked)
+                place = stop
+        return codec.join(np.concatenate(heads), code.decode(words, self._header.dim))
 
 
 def cosine(rows: np.ndarray, query: np.ndarray) -> np.ndarray:

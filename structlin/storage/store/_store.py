@@ -9,6 +9,7 @@ import numpy as np
 from structlin.storage._errors import MissingRowError
 from structlin.storage.store._build import write_store
 from structlin.storage.store._file import StoreFile
+from structlin.storage.store._form import Form
 from structlin.storage.store._rows import Rows, cosine
 from structlin.storage.store._words import Words
 
@@ -66,6 +67,9 @@ class EmbeddingStore:
         *,
         bits: int = 3,
         codebook: str = "uniform",
+        coding: str | None = None,
+        clip: float | None = None,
+        error: float | None = None,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> "EmbeddingStore":
         """Writes a store, whole or not at all, and opens it.
@@ -82,16 +86,25 @@ class EmbeddingStore:
                 own, in five bytes more. ``"kmeans"``: one table for all rows, made by
                 `structlin.decompose.table_of` of a million numbers or so: from rows all over an
                 array, or the first array of an iterable. Floating point has none.
+            coding: ``"huffman"``: each row's codes are coded on their own, by one code for all
+                rows, made for a million numbers or so as ``"kmeans"`` is. The further apart levels
+                are, the fewer bits they take: see ``clip`` and ``error``. Reading takes longer.
+            clip: How many standard deviations evenly spaced levels reach from the mean of each
+                row. They are placed where they err least if not given.
+            error: In place of ``clip``, the error that coded rows may have, relative to their
+                length: the clip is the widest that keeps to it on a sample, as it makes them the
+                smallest.
             progress: Is told how many rows are done, and of how many, if that is known.
 
         Raises:
             TypeError: ``rows`` or ``words`` are of a kind that has no form here.
             ValueError: They do not go together, a number is not finite or too large, a word stands
-                twice, or ``bits`` and ``codebook`` are none of these.
+                twice, options are none of these, or so few bits cannot err so little.
             OSError: The file cannot be written. One that was there is as it was, also after any
                 other error and if the process ends half-way.
         """
-        write_store(path, rows, words, bits=bits, codebook=codebook, progress=progress)
+        form = Form(bits, codebook, coding, clip, error)
+        write_store(path, rows, words, form=form, progress=progress)
         return cls(path)
 
     @property
@@ -119,12 +132,23 @@ class EmbeddingStore:
         """Where levels come from: ``"uniform"``, ``"kmeans"``, or ``"float"`` if there are none."""
         return "float" if self.bits > 8 else "kmeans" if self._header.levels else "uniform"
 
+    @property
+    def coding(self) -> str | None:
+        """``"huffman"`` where rows are coded."""
+        return "huffman" if self._header.code else None
+
+    @property
+    def error(self) -> float | None:
+        """The error of all rows, relative to their length; ``None`` in files of older versions."""
+        return self._header.error
+
     def __len__(self) -> int:
         return self._header.rows
 
     def __repr__(self) -> str:
         words = "" if self.words is None else ", with words"
-        how = f"{self.bits} bits, {self.codebook}{words}"
+        coding = f", {self.coding}" if self.coding else ""
+        how = f"{self.bits} bits, {self.codebook}{coding}{words}"
         return f"EmbeddingStore({self.path!r}: {len(self):,} x {self.dim}, {how})"
 
     def __iter__(self) -> Iterator[Any]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from structlin.storage.store._blocks import blocks_of
+from structlin.storage.store._codes import Codec
 from structlin.storage.store._format import Header, seal
 from structlin.storage.store._names import (
     LONGEST,
@@ -29,14 +31,18 @@ class Writer:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, header: Header, words: Iterable[str] | None
+        self,
+        connection: sqlite3.Connection,
+        header: Header,
+        codec: Codec,
+        words: Iterable[str] | None,
     ) -> None:
         self.rows = 0
-        self._connection, self._header, self._codec = connection, header, header.codec
+        self._connection, self._header, self._codec = connection, header, codec
         self._words = None if words is None else iter(words)
-        self._coded = np.empty(
-            (0, self._codec.row_bytes), np.uint8
-        )  # rows that wait for a full block
+        self._blocks = blocks_of(header, codec)
+        self._begun = False  # whether the first block is there, which seals are made with
+        self._missed = self._whole = 0.0  # the squares of what is lost, and of all numbers
         self._names: list[str] = []  # words that wait for a full block
         self._hashes: list[np.ndarray] = []
 
@@ -55,16 +61,16 @@ class Writer:
                 f"Row {self.rows + int(wrong.argmax())} has a number that is not finite or is "
                 f"beyond {largest:.4g}."
             )
-        coded = np.concatenate([self._coded, self._codec.encode(block)])
-        size, start = self._header.rows_per_block, self.rows - len(self._coded)
-        full = len(coded) - len(coded) % size
-        for i in range(0, full, size):
-            self._put_rows((start + i) // size, coded[i : i + size].tobytes())
-        self._coded = coded[full:].copy()
+        kept, full = self._blocks.add(block)
+        wide = block.astype(np.float64)
+        self._missed += float(np.square(kept - wide).sum())
+        self._whole += float(np.square(wide).sum())
+        for place, data in full:
+            self._put_rows(place, data)
         if self._words is not None:
             self._add_words(list(itertools.islice(self._words, len(block))), len(block))
         self.rows += len(block)
-        if self.rows > len(self._coded):  # the first block of rows is there, and its checksum
+        if self._begun:
             self._put_names(len(self._names) // WORDS_PER_BLOCK * WORDS_PER_BLOCK)
 
     def finish(self) -> None:
@@ -73,8 +79,8 @@ class Writer:
         Raises:
             ValueError: There are more words than rows, or a word stands twice.
         """
-        if len(self._coded):
-            self._put_rows(self.rows // self._header.rows_per_block, self._coded.tobytes())
+        for place, data in self._blocks.rest():
+            self._put_rows(place, data)
         buckets = 0
         if self._words is not None:
             if next(self._words, None) is not None:
@@ -85,7 +91,9 @@ class Writer:
             buckets = bucket_count(self.rows)
             for i, block in enumerate(buckets_of(hashes, buckets)):
                 self._put("buckets", i, block, buckets)
-        text = dataclasses.replace(self._header, rows=self.rows, buckets=buckets).to_json()
+        error = (self._missed / self._whole) ** 0.5 if self._whole else 0.0
+        known = {"rows": self.rows, "buckets": buckets, "error": error}
+        text = dataclasses.replace(self._header, **known).to_json()
         statement = "INSERT INTO header VALUES (?, ?)"
         self._connection.execute(statement, (text, zlib.crc32(text.encode())))
 
@@ -113,8 +121,9 @@ class Writer:
             raise ValueError(f"The words of rows {one} and {other} are the same: leave one out.")
 
     def _put_rows(self, block: int, data: bytes) -> None:
-        if not block:
+        if not self._begun:
             self._header = dataclasses.replace(self._header, origin=zlib.crc32(data))
+            self._begun = True
         self._put("rows", block, data)
 
     def _put_names(self, count: int) -> None:
