@@ -182,40 +182,35 @@ def classifiers(task: str) -> Any:
     """A table of one task: sizes of kernels and of the whole model, percents right, a time."""
 
     def table(result: dict[str, Any]) -> str:
-        prefix = f"{task}, "
-        found = _grouped(result, prefix)
-        refused = [
-            SEED.sub("", row["name"].removeprefix(prefix))
-            for row in result["rows"]
-            if "refused" in row and row["name"].startswith(prefix)
-        ]
+        found = _grouped(result, f"{task}, ")
+        timed = any("microseconds" in row for rows in found.values() for row in rows)
 
         def cells(name: str, rows: Rows) -> list[str]:
             structure, _, asked = name.rpartition(", ")
-            sizes, time = rows[0]["sizes"], rows[0].get("microseconds")
+            sizes = rows[0]["sizes"]
             kernels, model = (f"{sizes[p]['compression']:.1f}x" for p in ("kernels", "model"))
             kb = f"{sizes['model']['bytes'] / 1000:.1f}"
-            return [
-                asked,
-                structure,
-                kernels,
-                model,
-                kb,
-                _cell(rows, 2),
-                f"{time:.0f}" if time else "",
-            ]
+            time = [f"{rows[0].get('microseconds', math.nan):.0f}"] if timed else []
+            return [asked, structure, kernels, model, kb, _cell(rows, 2), *time]
 
         def order(item: tuple[str, Rows]) -> tuple[float, float]:
             return item[1][0]["recipe"]["asked"], -_bits(item[1])
 
-        header = ("asked", "structure", "kernels", "model", "KB", "test %", "us")
+        header = ["asked", "structure", "kernels", "model", "KB", "test %"] + ["us"] * timed
         body = [cells(*item) for item in sorted(found.items(), key=order)]
-        for name in dict.fromkeys(refused):
+        for name in _refused(result, f"{task}, "):
             structure, _, asked = name.rpartition(", ")
-            body.append([asked, structure, "too small for it", "", "", "", ""])
+            body.append([asked, structure, "too small", *[""] * (len(header) - 3)])
         return markdown(header, body, 2)
 
     return table
+
+
+def _refused(result: dict[str, Any], prefix: str) -> list[str]:
+    """The names of what could not be made so small, each once."""
+    rows = [row["name"] for row in result["rows"] if "refused" in row]
+    names = [SEED.sub("", name.removeprefix(prefix)) for name in rows if name.startswith(prefix)]
+    return list(dict.fromkeys(names))
 
 
 TABLES = {

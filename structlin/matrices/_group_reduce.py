@@ -178,8 +178,10 @@ class GroupReduceSpec(Spec):
         return min(found, key=lambda made: made.error)
 
     def _units(self, most: int, dtype: Any) -> Iterator[tuple[list[float], int]]:
-        """The bytes of a number in each group, and of all tables: with codes, which a small matrix
-        has no room for, and without."""
+        """The bytes of a number in each group, and of all tables of levels.
+
+        With codes, for which a small matrix may have no room, and then without.
+        """
         tables = sum(2 * (_table_bytes(dtype, bits, self.codebook) + 1) for bits in self._bits)
         yield [_number_bytes(dtype, bits) for bits in self._bits], tables
         if any(self._bits) and 2 * tables > most:
