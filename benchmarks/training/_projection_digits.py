@@ -209,7 +209,7 @@ def _given(module: Any, pixels: Any) -> jax.Array:
 def _optimiser(steps: int) -> Any:
     """Adam, at a rate of its own for the teacher."""
     rates = {"pupil": RATE, "teacher": TEACHER_RATE}
-    each = {name: optax.adam(Schedule(steps, rate)()) for name, rate in rates.items()}
+    each: dict[Any, Any] = {n: optax.adam(Schedule(steps, rate)()) for n, rate in rates.items()}
     return optax.multi_transform(
         each, lambda params: {name: "teacher" if name == "teacher" else "pupil" for name in params}
     )
@@ -232,8 +232,9 @@ def _loss(
     def logits(name: str) -> jax.Array:
         made = modules[name]
         if not isinstance(made, ProjectionNet):
-            return made.apply({"params": params[name]}, _given(made, jnp.asarray(batch.pixels)))
-        head = Head(10, made.hidden)
+            given = _given(made, jnp.asarray(batch.pixels))
+            return jnp.asarray(made.apply({"params": params[name]}, given))
+        head: Any = Head(10, made.hidden)
         return head.apply({"params": params[name]["head"]}, bits[:, : made.functions * made.bits])
 
     found = {name: logits(name) for name in modules}

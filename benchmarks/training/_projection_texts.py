@@ -120,7 +120,8 @@ def word_row(name: str, network: str, settings: Settings, seed: int) -> Row:
     def measure(folder: Path) -> dict[str, Any]:
         data = texts_of(name, settings.limit)
         against = network_of(network, len(data.labels), settings)
-        drawn = against.init(jax.random.key(0), against.arrays(data.train.texts[:1]))
+        some: Any = against.arrays(data.train.texts[:1])
+        drawn = against.init(jax.random.key(0), some)
         made = Words.within(held_bytes(coded(drawn)), against.module, len(data.labels), data)
         params = _trained(made, made.arrays(data.train.texts), data, settings, seed, folder)
         held = coded(params)
@@ -194,7 +195,8 @@ def sklearn_row(
         vectors = 1 if count == 2 else count  # of coefficients
         if against is not None:
             made = network_of(against, count, settings)
-            drawn = made.init(jax.random.key(0), made.arrays(data.train.texts[:1]))
+            some: Any = made.arrays(data.train.texts[:1])
+            drawn = made.init(jax.random.key(0), some)
             columns = (held_bytes(coded(drawn)) // (4 * vectors)) - 1
         model = sklearn_model(kind, columns, seed).fit(data.train.texts, data.train.targets)
         return _figures(model.predict, data) | {"bytes": 4 * vectors * (columns + 1)}

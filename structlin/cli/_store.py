@@ -61,10 +61,10 @@ def build(
             check_writable(file)  # before the work, not after it
         with _progress(None if found is None else len(found)) as progress:
             EmbeddingStore.build(out, rows, found, **form, progress=progress).close()
-    except OSError as error:
-        raise CommandError(f"cannot write {out}: {error.strerror or error}", 1) from None
-    except (TypeError, ValueError) as error:
-        raise CommandError(str(error), 2) from None
+    except OSError as problem:
+        raise CommandError(f"cannot write {out}: {problem.strerror or problem}", 1) from None
+    except (TypeError, ValueError) as problem:
+        raise CommandError(str(problem), 2) from None
     show(out, json_file=json_file)
 
 
