@@ -11,6 +11,7 @@ Edited figures are those of the same test texts with one mistake in ten characte
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -206,13 +207,11 @@ def sklearn_row(
 
 def sklearn_model(kind: str, columns: int, seed: int) -> Any:
     """Hashed words and pairs of words, and one of `SKLEARN`, not yet fitted."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.linear_model import LogisticRegression, SGDClassifier
-    from sklearn.pipeline import make_pipeline
-
+    names = "feature_extraction.text", "linear_model", "pipeline"
+    text, models, pipeline = (importlib.import_module(f"sklearn.{name}") for name in names)
     linear = {
-        "logistic regression": LogisticRegression(C=30, max_iter=1000, random_state=seed),
-        "SGD": SGDClassifier(loss="log_loss", alpha=1e-6, random_state=seed),
+        "logistic regression": models.LogisticRegression(C=30, max_iter=1000, random_state=seed),
+        "SGD": models.SGDClassifier(loss="log_loss", alpha=1e-6, random_state=seed),
     }
-    hashed = HashingVectorizer(ngram_range=(1, 2), n_features=columns)
-    return make_pipeline(hashed, linear[kind])
+    hashed = text.HashingVectorizer(ngram_range=(1, 2), n_features=columns)
+    return pipeline.make_pipeline(hashed, linear[kind])
