@@ -122,6 +122,7 @@ else:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:The chararray class:DeprecationWarning")  # treescope's own
 @every_structure
 def test_treescope_shows_the_fields(name):
     matrix = make(name, 1, np.float32)
