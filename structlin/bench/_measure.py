@@ -15,6 +15,7 @@ FULL_EFFORT = Effort(rounds=25, seconds=8.0), 3
 """For each draw of the weights, and how often they are drawn."""
 
 QUICK_EFFORT = Effort(rounds=15, seconds=5.0), 1
+"""The same of a quick run."""
 
 BUSY = 0.25
 """The share of all CPUs that others may have: with more, every figure of a case is disturbed."""
