@@ -87,15 +87,16 @@ class Codes:
 
     @property
     def row_bytes(self) -> int:
+        """The bytes of a row."""
         return self.head_bytes + stream_bytes(self.dim, self.bits)
 
     def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The heads ``(n, head_bytes)`` and the codes ``(n, dim)``, bytes, of rows."""
-        raise NotImplementedError
+        raise NotImplementedError("split is written by each kind of codes")
 
     def join(self, heads: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """The rows of heads and codes: the inverse of `split`, but for what is rounded."""
-        raise NotImplementedError
+        raise NotImplementedError("join is written by each kind of codes")
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         heads, codes = self.split(rows)
