@@ -99,10 +99,12 @@ class Codes:
         raise NotImplementedError("join is written by each kind of codes")
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
+        """The bytes ``(n, row_bytes)`` of rows ``(n, dim)``."""
         heads, codes = self.split(rows)
         return np.concatenate([heads, pack(codes, self.bits)], axis=1)
 
     def decode(self, data: np.ndarray) -> np.ndarray:
+        """The rows ``(n, dim)``, float32, of their bytes."""
         head = self.head_bytes
         return self.join(data[:, :head], unpack(data[:, head:], self.bits, self.dim))
 
