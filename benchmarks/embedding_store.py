@@ -19,10 +19,8 @@ stay, as `embeddings.py` has it. Figures go to benchmarks/results/embedding_stor
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
-import platform
 import sqlite3
 import subprocess
 import sys
@@ -39,7 +37,8 @@ from _models import data_folder
 from embeddings import neighbours, overlap
 
 import structlin as sl
-from structlin.demo._results import device_name, write_json
+from structlin import bench
+from structlin.demo._results import write_json
 from structlin.storage import EmbeddingStore
 from structlin.storage.store._codes import codec_of
 
@@ -249,24 +248,10 @@ def large(path: str) -> dict[str, Any]:
 
 def header() -> dict[str, Any]:
     """What was run, and on what."""
-    return {
-        "command": " ".join(["python benchmarks/embedding_store.py", *sys.argv[1:]]),
-        "seed": SEED,
-        "rows": ROWS,
-        "dim": DIM,
-        "float32_bytes": 4 * ROWS * DIM,
-        "target_bytes": TARGETS,
-        "versions": {
-            "structlin": sl.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "sqlite": sqlite3.sqlite_version,
-        },
-        "device": device_name(),
-        "threads": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
+    sizes = {"seed": SEED, "rows": ROWS, "dim": DIM, "float32_bytes": 4 * ROWS * DIM}
+    known = {"target_bytes": TARGETS, "sqlite": sqlite3.sqlite_version, "load": os.getloadavg()[0]}
+    command = " ".join(["python benchmarks/embedding_store.py", *sys.argv[1:]])
+    return bench.header(command, ("numpy",), **sizes, **known)
 
 
 def main() -> None:

@@ -8,39 +8,22 @@ a message is measured.
 """
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from _models import data_folder
 
-import structlin as sl
-from structlin.demo._results import device_name, write_json
+from structlin import bench
+from structlin.demo._results import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "emoji.json"
 SCRIPT = ROOT / "examples" / "emoji" / "train.py"
 VARIANTS = ("classic", "structured", "published")
-
-
-def header() -> dict[str, Any]:
-    """What was run, and on what."""
-    packages = ("jax", "flax", "optax", "numpy")
-    return {
-        "command": "python benchmarks/emoji.py",
-        "versions": {"structlin": sl.__version__, "python": platform.python_version()}
-        | {name: metadata.version(name) for name in packages},
-        "device": device_name(),
-        "threads": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
+PACKAGES = "jax", "flax", "optax", "numpy"
 
 
 def main() -> None:
@@ -54,7 +37,8 @@ def main() -> None:
     command = [sys.executable, SCRIPT, *data, "--out", given.runs, "--variant", *VARIANTS, *rest]
     subprocess.run(list(map(str, command)), check=True)
     found = json.loads((given.runs / "figures.json").read_text("utf-8"))
-    write_json(given.out, header() | found)
+    made = bench.header("python benchmarks/emoji.py", PACKAGES, load=os.getloadavg()[0])
+    write_json(given.out, made | found)
 
 
 if __name__ == "__main__":

@@ -15,31 +15,27 @@ where it was. `python benchmarks/plots.py` draws the figures.
 """
 
 import argparse
-import datetime
 import functools
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from _models import Trained, charrnn, evaluate, g2p
 
 import structlin as sl
-from structlin import specs
-from structlin.demo._results import device_name, write_json
+from structlin import bench, specs
+from structlin.demo._results import write_json
 from structlin.matrices import Cost, Dense
 
 RESULT = Path(__file__).resolve().parent / "results" / "post_training.json"
 COMPRESSIONS = (2.0, 4.0, 8.0)
-SEED = 0
+SEED, COMMAND = 0, "python benchmarks/post_training.py"
 
 MODELS: dict[str, Callable[[], Trained]] = {
     "g2p_en": g2p,
@@ -215,24 +211,6 @@ def measure(model: Trained, name: str, compress: Compress) -> dict[str, Any]:
     }
 
 
-def header() -> dict[str, Any]:
-    """How the figures were made."""
-    return {
-        "command": "python benchmarks/post_training.py",
-        "seed": SEED,
-        "versions": {
-            "structlin": sl.__version__,
-            "jax": jax.__version__,
-            "flax": flax.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "device": device_name(),
-        "threads": len(os.sched_getaffinity(0)),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
 def main() -> None:
     """Measures what is missing, and writes after every row."""
     parser = argparse.ArgumentParser(description="Compress trained models and measure them.")
@@ -252,7 +230,7 @@ def main() -> None:
                 row = done[title, name] = measure(model, name, compress)
                 print(f"{title}: {name}: {row.get('figures', row.get('refused'))}", file=sys.stderr)
                 RESULT.parent.mkdir(exist_ok=True)
-                write_json(RESULT, header() | {"rows": list(done.values())})
+                write_json(RESULT, bench.header(COMMAND, seed=SEED) | {"rows": list(done.values())})
 
 
 if __name__ == "__main__":

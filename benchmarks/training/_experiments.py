@@ -9,26 +9,25 @@ with by the next.
 import argparse
 import contextlib
 import dataclasses
-import datetime
 import fcntl
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import structlin as sl
-from structlin.demo._results import device_name, write_json
+from structlin import bench
+from structlin.demo._results import write_json
 
 __all__ = ["RESULTS", "RUNS", "Row", "carry_out", "finished", "parser"]
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = "jax", "flax", "optax", "numpy"
 RUNS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "structlin" / "training"
 
 
@@ -120,7 +119,8 @@ def _done(out: Path) -> dict[str, Any]:
 def _write(out: Path, found: dict[str, Any]) -> None:
     rows = (_done(out) | {found["name"]: found}).values()
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, _header() | {"rows": sorted(rows, key=lambda row: row["name"])})
+    header = bench.header(f"python {_script()}", PACKAGES)
+    write_json(out, header | {"rows": sorted(rows, key=lambda row: row["name"])})
 
 
 def finished(row: Row, runs: Path) -> Any:
@@ -149,16 +149,3 @@ def _script() -> str:
     """The file that runs, as it is named from the project's folder."""
     path = Path(sys.argv[0]).resolve()
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
-
-
-def _header() -> dict[str, Any]:
-    """How the figures were made."""
-    packages = ("jax", "flax", "optax", "numpy")
-    return {
-        "command": f"python {_script()}",
-        "versions": {"structlin": sl.__version__, "python": platform.python_version()}
-        | {name: metadata.version(name) for name in packages},
-        "device": device_name(),
-        "threads": len(os.sched_getaffinity(0)),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ FOOTPRINTS = tuple(2**k for k in range(17, 28, 2))
 """Bytes from 128 KiB to 128 MiB, whose reading is timed: each level of cache, and memory."""
 
 SIDE, TRIES = 1024, 7
+PACKAGES = "jax", "jaxlib", "flax", "numpy"
 
 
 class Roofline(NamedTuple):
@@ -107,21 +108,21 @@ def _busy() -> tuple[float | None, float]:
     return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK"), own
 
 
-def header(command: str, settings: tuple[str, ...]) -> dict[str, Any]:
+def header(command: str, packages: Sequence[str] = PACKAGES, **more: Any) -> dict[str, Any]:
     """How figures were made, for JSON.
 
     Args:
         command: Makes them again.
-        settings: Of the process, as `structlin.tune_cpu` tells them.
+        packages: What they depend on, beside this library.
+        more: What else there is to say, such as the settings of `structlin.tune_cpu` or a seed.
     """
-    packages = ("jax", "jaxlib", "flax", "numpy")
     return {
         "command": command,
         "versions": {"structlin": structlin.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
         "device": device_name(),
         "threads": threads(),
-        "settings": list(settings),
+        **more,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 

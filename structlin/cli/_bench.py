@@ -41,7 +41,8 @@ def bench(
         records = _measured(benches.QUICK if quick else benches.FULL, quick)
         print_run(console, records)
         if json_file is not None:
-            made = benches.header("structlin bench" + " --quick" * quick, settings)
+            command = "structlin bench" + " --quick" * quick
+            made = benches.header(command, settings=list(settings))
             write_json(json_file, made | {"rows": records})
     except KeyboardInterrupt:
         raise CommandError("interrupted", 130) from None
