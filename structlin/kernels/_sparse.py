@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from structlin.kernels._columns import by_columns, slot_columns, slot_columns_transposed
 from structlin.kernels._gather import zeros_beside
 
 __all__ = ["slot_matmul", "slot_rmatmul"]
@@ -26,6 +27,9 @@ def slot_rmatmul(x: jax.Array, values: jax.Array, indices: jax.Array) -> jax.Arr
     Returns:
         ``(..., n)``.
     """
+    y = by_columns(x, len(values), lambda v: slot_columns_transposed(v, values, indices))
+    if y is not None:
+        return y
 
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         value, index = slot
@@ -47,6 +51,9 @@ def slot_matmul(x: jax.Array, values: jax.Array, indices: jax.Array, rows: int) 
     Returns:
         ``(..., m)``: the product with the transpose.
     """
+    y = by_columns(x, len(values), lambda v: slot_columns(v, values, indices, rows))
+    if y is not None:
+        return y
 
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         value, index = slot
