@@ -1,5 +1,6 @@
 """Kernels on plain arrays: the order of a Kronecker product and products by slots."""
 
+import functools
 import itertools
 
 import jax
@@ -82,9 +83,22 @@ def plain_rmatmul(x, values, indices):
     return jnp.einsum("...kn,kn->...n", x[..., indices.astype(int)], values)
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
-def test_the_written_gradient_equals_the_derived_one(batch, rng, x64):
-    values, indices, _ = slots(rng)
+@pytest.mark.parametrize("rows", [9, 24, 25, 64, 65, 130])
+def test_many_rows_of_slot_products_equal_dense(rows, rng):
+    values, indices, dense = slots(rng, k=9, m=11, n=10)
+    x, y = rng.normal(size=(1, rows, 11)).astype("f"), rng.normal(size=(rows, 10)).astype("f")
+    right, left = kernels.slot_rmatmul, functools.partial(kernels.slot_matmul, rows=11)
+    assert_allclose(right(x, values, indices), x @ dense, rtol=1e-4, atol=1e-5)
+    assert_allclose(left(y, values, indices), y @ dense.T, rtol=1e-4, atol=1e-5)
+    several = jax.vmap(left, (None, 0, None))(y, np.stack([values, 2 * values]), indices)
+    assert_allclose(several[1], 2 * y @ dense.T, rtol=1e-4, atol=1e-5)
+    tangent = jax.jvp(lambda x: right(x, values, indices), (x,), (x,))[1]
+    assert_allclose(tangent, x @ dense, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "k"), [((), 3), ((2, 3), 3), ((0,), 3), ((3, 5), 9), ((70,), 9)])
+def test_the_written_gradient_equals_the_derived_one(batch, k, rng, x64):
+    values, indices, _ = slots(rng, k)
     x = rng.normal(size=(*batch, 5))
 
     def loss(rmatmul, x, values):
@@ -120,8 +134,9 @@ def test_slot_products_of_conflicting_shapes_raise(rng):
         kernels.slot_rmatmul(np.ones(5, "f"), values, indices[:, :2])
 
 
-def test_slot_products_stack_nothing(rng):
-    k, m, n, batch = 7, 5, 4, 2
+@pytest.mark.parametrize("batch", [2, 24])
+def test_slot_products_stack_nothing(batch, rng):
+    k, m, n = 9, 5, 4
     values, indices, _ = slots(rng, k, m, n)
 
     def sizes(jaxpr):

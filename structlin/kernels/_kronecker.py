@@ -7,9 +7,15 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 
+from structlin.kernels._gather import explicit_mesh
+
 __all__ = ["kronecker_flops", "kronecker_order", "kronecker_rmatmul"]
 
 Shapes = Sequence[tuple[int, int]]
+
+REPEATED = 2
+"""A factor is repeated for every row while that takes at most so many times the numbers of the
+result."""
 
 
 def kronecker_order(shapes: Shapes, costs: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -66,12 +72,21 @@ def kronecker_rmatmul(x: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
         return folded.reshape(*batch, width)
     folded = x.reshape(*batch, *(m for m, _ in shapes))
     for i in kronecker_order(shapes):
-        if i == k - 1:
-            folded = folded @ factors[i]
-        else:
-            axis = len(batch) + i
-            folded = jnp.moveaxis(jnp.tensordot(folded, factors[i], axes=(axis, 0)), -1, axis)
+        folded = folded @ factors[i] if i == k - 1 else _along(folded, factors[i], i - k)
     return folded.reshape(*batch, width)
+
+
+def _along(folded: jax.Array, factor: jax.Array, axis: int) -> jax.Array:
+    """``folded``, ``(..., m, ...)``, with ``m`` contracted by the factor ``(m, n)``."""
+    axis, after = axis + folded.ndim, math.prod(folded.shape[axis + 1 :])
+    if factor.shape[0] > REPEATED * after or explicit_mesh():
+        return jnp.moveaxis(jnp.tensordot(folded, factor, axes=(axis, 0)), -1, axis)
+    # A product for each row: what one product of all rows gives must be transposed, which takes
+    # longer, forward and backward.
+    whole = folded.reshape(math.prod(folded.shape[:axis]), factor.shape[0], after)
+    repeated = jnp.broadcast_to(factor.T, (len(whole), *factor.T.shape))
+    kept = folded.shape[:axis], folded.shape[axis + 1 :]
+    return (repeated @ whole).reshape(*kept[0], factor.shape[1], *kept[1])
 
 
 def _dense_costs(shapes: Shapes) -> list[int]:
