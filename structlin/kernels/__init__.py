@@ -1,5 +1,8 @@
 """Arithmetic on plain arrays where speed is decided; figures and reasons are in the docstrings."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from structlin.kernels import native
 from structlin.kernels._bits import pack_bits, stream_bytes, unpack_bits, unpack_bits_at
 from structlin.kernels._block_sparse import (
@@ -40,6 +43,9 @@ from structlin.kernels._monarch import monarch_flops, monarch_rmatmul
 from structlin.kernels._sparse import slot_matmul, slot_rmatmul
 from structlin.kernels._tune import tune_cpu
 
+if TYPE_CHECKING:
+    from structlin.kernels._pallas import doped_lstm_step
+
 __all__ = [
     "HASH_ENTRIES",
     "block_matmul",
@@ -47,6 +53,7 @@ __all__ = [
     "carry_beside",
     "circular_convolve",
     "convolve_flops",
+    "doped_lstm_step",
     "explicit_mesh",
     "fast_length",
     "from_spectrum",
@@ -78,3 +85,10 @@ __all__ = [
     "unpack_bits_at",
     "zeros_beside",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "doped_lstm_step":
+        raise AttributeError(f"module 'structlin.kernels' has no attribute {name!r}")
+    # Loading Pallas takes a quarter of a second, which few who import this need.
+    return importlib.import_module("structlin.kernels._pallas").doped_lstm_step
