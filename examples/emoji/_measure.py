@@ -13,7 +13,7 @@ from _tweets import Data, Part, batches
 
 import structlin as sl
 
-__all__ = ["figures", "vectors"]
+__all__ = ["figures", "logits", "vectors"]
 
 AT_ONCE = 500
 ASKED = 200
@@ -48,17 +48,20 @@ def vectors(model: Model, types: tuple[str, ...]) -> np.ndarray:
     return np.concatenate(some)
 
 
+def logits(model: Model, known: np.ndarray, part: Part) -> np.ndarray:
+    """What the model says of each message of a part, ``(n, labels)``, by `vectors` of its words."""
+    params = jax.tree.map(lambda x: x.astype(np.float32), sl.densify(model.params))
+    found = np.zeros((len(part.y), len(model.labels)), np.float32)
+    for batch in batches(part, AT_ONCE):
+        x, real = known[batch.types][batch.places], batch.y >= 0
+        said = np.asarray(logits_of(model.network, params, x, batch.lengths))
+        found[batch.rows[real]] = said[real]
+    return found
+
+
 def _quality(model: Model, known: np.ndarray, part: Part) -> dict[str, float]:
     """Accuracy of the first and of five suggestions, and the mean F1 of the emoji, in percent."""
-    params = jax.tree.map(lambda x: x.astype(np.float32), sl.densify(model.params))
-    logits, y = [], []
-    for batch in batches(part, AT_ONCE):
-        x = known[batch.types][batch.places]
-        logits.append(np.asarray(logits_of(model.network, params, x, batch.lengths)))
-        y.append(batch.y)
-    found, right = np.concatenate(logits), np.concatenate(y)
-    best = np.argsort(-found[right >= 0], axis=1, kind="stable")[:, :5]
-    right = right[right >= 0]
+    best, right = np.argsort(-logits(model, known, part), axis=1, kind="stable")[:, :5], part.y
     hit = best == right[:, None]
     return {
         "accuracy": 100 * float(hit[:, 0].mean()),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-from _measure import vectors
+from _measure import logits, vectors
 from _recommender import STORE, MemoryRows, Model, open_model, write_model
 from _training import Settings, train_all, train_network
 from _tweets import Data
@@ -101,10 +101,10 @@ def _half(run: Run, folder: Path) -> None:
 def _pruned(before: str, density: float) -> Callable[[Run, Path], None]:
     def make(run: Run, folder: Path) -> None:
         model = run.model(before)
-        known = vectors(model, run.data.types)
+        known, teacher = vectors(model, run.data.types), _teacher(run)
 
         def retrain(params: Any, _: float) -> Any:
-            return _kept_zeros(params, known, run)
+            return _kept_zeros(params, known, teacher, run)
 
         params = _whole(model.params)
         rounds = sl.train.iterative_pruning(params, [KERNELS], retrain, [density])
@@ -118,7 +118,7 @@ def _two_bits(run: Run, folder: Path) -> None:
     model, store = run.model("pruned-90"), _store(2, run, folder)
     coarse = Model(model.params, EmbeddingStore(store), model.labels, model.facts)
     known = vectors(coarse, run.data.types)
-    params = _kept_zeros(_whole(model.params), known, run)
+    params = _kept_zeros(_whole(model.params), known, _teacher(run), run)
     _write(folder, model, _packed(params, 0.1), store)
 
 
@@ -139,7 +139,7 @@ def _doped(run: Run, folder: Path) -> None:
     adam = _adam(run.settings.rate / 3, steps)
     pruning = sl.train.sparsify(adam, targets, end=3 * steps // 5, every=10)
     known = vectors(model, run.data.types)
-    params = train_network(params, known, pruning, run.data, run.settings, steps)
+    params = train_network(params, known, _teacher(run), pruning, run.data, run.settings, steps)
     _write(folder, model, _halved(sl.pack(params)))
 
 
@@ -153,11 +153,17 @@ def _keep_zeros(rate: float, steps: int) -> optax.GradientTransformation:
     return sl.train.keep_zeros(_adam(rate, steps), [KERNELS])
 
 
-def _kept_zeros(params: Any, known: np.ndarray, run: Run) -> Any:
+def _teacher(run: Run) -> np.ndarray:
+    """What the dense model says of the messages to train."""
+    model = run.model("dense")
+    return logits(model, vectors(model, run.data.types), run.data.train)
+
+
+def _kept_zeros(params: Any, known: np.ndarray, teacher: np.ndarray, run: Run) -> Any:
     """Parameters trained on while what is zero stays zero."""
     made, steps = run.settings, run.settings.retrain
     optimiser = _keep_zeros(made.rate / 3, steps)
-    return train_network(params, known, optimiser, run.data, made, steps)
+    return train_network(params, known, teacher, optimiser, run.data, made, steps)
 
 
 def _whole(params: Any) -> Any:

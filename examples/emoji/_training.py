@@ -34,6 +34,8 @@ class Settings(NamedTuple):
         forget: How often a word is known by its pieces only.
         balance: Emoji count by this power of one over their frequency.
         smoothing: Of the labels.
+        taught: How much the dense model's answers count, beside the labels, after it is there.
+        temperature: What its logits are divided by then.
         reduced: How much smaller GroupReduce makes the embeddings.
         doped: How much smaller the recurrent kernels are as doped Kronecker products.
         seed: For all draws.
@@ -51,6 +53,8 @@ class Settings(NamedTuple):
     forget: float = 0.2
     balance: float = 0.5
     smoothing: float = 0.1
+    taught: float = 0.7
+    temperature: float = 2.0
     reduced: float = 16.0
     doped: float = 10.0
     seed: int = 0
@@ -58,6 +62,8 @@ class Settings(NamedTuple):
 
 Embed = Callable[[Any, Any, jax.Array, Settings], jax.Array]
 """Parameters, what is known of some words, a key and settings, to the vectors of the words."""
+Facts = Callable[[Batch], tuple[Any, Any]]
+"""What is known of the words of a batch, and what a teacher says of its messages, or `None`."""
 
 
 def train_all(
@@ -84,8 +90,8 @@ def train_all(
     rate = optax.cosine_decay_schedule(settings.rate, settings.steps)
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
-    def facts(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        return own[batch.types], split[batch.types]
+    def facts(batch: Batch) -> tuple[Any, None]:
+        return (own[batch.types], split[batch.types]), None
 
     params = _train(params, adam, _of_pieces, facts, data, settings, settings.steps)
     whole = jax.jit(_sum)(params["rows"], *_members(words, names, first))
@@ -97,24 +103,26 @@ def train_all(
 def train_network(
     params: Any,
     vectors: np.ndarray,
+    teacher: np.ndarray,
     optimiser: optax.GradientTransformation,
     data: Data,
     settings: Settings,
     steps: int,
 ) -> Any:
-    """The parameters of the network, trained on vectors that stay.
+    """The parameters of the network, trained on vectors that stay to say what a teacher says.
 
     Args:
         params: Where to start.
         vectors: Of each of ``data.types``.
+        teacher: The logits of each message of ``data.train``.
         optimiser: Decays its rate itself; what it sees is under ``network``.
         data: All parts; only that to train is read.
         settings: What else the training needs.
         steps: How many updates.
     """
 
-    def facts(batch: Batch) -> np.ndarray:
-        return vectors[batch.types]
+    def facts(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        return vectors[batch.types], teacher[batch.rows]
 
     start = {"network": params}
     return _train(start, optimiser, _as_given, facts, data, settings, steps)["network"]
@@ -169,7 +177,7 @@ def _train(
     params: Any,
     optimiser: optax.GradientTransformation,
     embed: Embed,
-    facts: Callable[[Batch], Any],
+    facts: Facts,
     data: Data,
     settings: Settings,
     steps: int,
@@ -182,7 +190,7 @@ def _train(
     while number < steps:
         for batch in batches(data.train, settings.batch, settings.seed + epoch):
             own = jax.random.fold_in(key, number)
-            params, state, loss = step(params, state, facts(batch), batch, weights, own)
+            params, state, loss = step(params, state, *facts(batch), batch, weights, own)
             number += 1
             if number % 50 == 0 or number == steps:
                 seconds = time.perf_counter() - begin
@@ -200,14 +208,20 @@ def _step(
     """One update, compiled once for all trainings of a kind."""
     model = Network(classes, settings.hidden, settings.dropout)
 
-    def loss(params: Any, facts: Any, batch: Batch, weights: jax.Array, key: jax.Array) -> Any:
+    def loss(
+        params: Any, facts: Any, teacher: Any, batch: Batch, weights: jax.Array, key: jax.Array
+    ) -> Any:
         first, second = jax.random.split(key)
         x = embed(params, facts, first, settings)[batch.places]
         network = {"params": sl.densify(params["network"])}
         rngs = {"dropout": second}
         logits: Any = model.apply(network, x, batch.lengths, train=True, rngs=rngs)
         wanted = optax.smooth_labels(jax.nn.one_hot(batch.y, classes), settings.smoothing)
-        return (weights[batch.y] * optax.softmax_cross_entropy(logits, wanted)).mean()
+        error = weights[batch.y] * optax.softmax_cross_entropy(logits, wanted)
+        if teacher is None:
+            return error.mean()
+        gap = sl.train.soft_targets(logits, teacher, settings.temperature)
+        return (settings.taught * gap + (1 - settings.taught) * error).mean()
 
     @jax.jit
     def step(params: Any, state: Any, *rest: Any) -> Any:

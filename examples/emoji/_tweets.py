@@ -62,12 +62,14 @@ class Batch(NamedTuple):
         places: Where in ``types`` each word is, ``(n, time)``.
         lengths: ``(n,)``.
         y: ``(n,)``.
+        rows: Which messages of the part they are, ``(n,)``, padded by 0.
     """
 
     types: np.ndarray
     places: np.ndarray
     lengths: np.ndarray
     y: np.ndarray
+    rows: np.ndarray
 
 
 def read(folder: Path, selectors: bool = False, least: int = 1) -> Data:
@@ -135,4 +137,5 @@ def _batch(part: Part, rows: np.ndarray, size: int) -> Batch:
     types = np.pad(types, (0, -len(types) % TYPES))
     lengths = np.pad(part.lengths[rows], filled, constant_values=1)
     y = np.pad(part.y[rows], filled, constant_values=-1)
-    return Batch(types, places[1:].reshape(ids.shape).astype(np.int32), lengths, y)
+    places = places[1:].reshape(ids.shape).astype(np.int32)
+    return Batch(types, places, lengths, y, np.pad(rows, filled))

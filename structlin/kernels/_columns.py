@@ -18,9 +18,9 @@ from structlin.kernels._kronecker import kronecker_order
 __all__ = ["by_columns", "kronecker_columns", "slot_columns", "slot_columns_transposed"]
 
 LEAST_ROWS, LEAST_SLOTS, WIDTH, VECTOR = 9, 8, 64, 24
-"""Rows and slots from which on columns are faster, in whole recurrent layers and their training too.
-`WIDTH` columns stay in the fast cache; up to `VECTOR` the loop over `VECTOR` takes less time, since
-shorter ones are not vectorised by XLA."""
+"""Rows and slots from which on columns are faster, in whole recurrent layers too. `WIDTH` columns
+stay in the fast cache; up to `VECTOR` the loop over `VECTOR` takes less time, since shorter ones
+are not vectorised by XLA."""
 
 
 def by_columns(
