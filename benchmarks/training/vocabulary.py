@@ -6,14 +6,16 @@
 The 10,000 most frequent words of WikiText-2, one LSTM of 200, trained dense for two epochs. Then
 the embedding and the softmax, 97 % of the parameters, are each fitted at 20 times fewer bytes: by
 SVD, by SVD weighted by how often a word occurs, and by GroupReduce, which groups words by that. All
-of the model is tuned for half an epoch more. Figures are bits of a word and perplexities; ``lost``
-is by how much the tuned model's test perplexity is above the dense one's.
+of the model is tuned for half an epoch more. Where numbers have fewer bits there are more of them
+in as many bytes; they are rounded after the tuning, as by Chen et al. (2018), sec. 3. Figures are
+bits of a word and perplexities; ``lost`` is by how much the tuned model's test perplexity is above
+the dense one's.
 """
 
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +33,32 @@ from structlin import specs
 WORDS, COMPRESSION, SEED = 10_000, 20.0, 0
 SETTINGS = Settings(hidden=200, batch=20, time=35, steps=6000)
 TUNING = Schedule(1500, 2e-3)
-WAYS: dict[str, tuple[specs.Spec, bool]] = {
-    "GroupReduce": (specs.GroupReduce(COMPRESSION), True),
-    "SVD": (specs.LowRank(compression=COMPRESSION), False),
-    "weighted SVD": (specs.LowRank(compression=COMPRESSION), True),
+MARGIN = 1.04
+"""By how much more what will be rounded is compressed: labels and levels take their place too."""
+
+
+class Way(NamedTuple):
+    """How both tables are made small.
+
+    Attributes:
+        spec: What they are fitted by.
+        weighted: Whether frequent words weigh more.
+        bits: Of the numbers in the end; ``None`` leaves them as they are.
+    """
+
+    spec: specs.Spec
+    weighted: bool
+    bits: int | None = None
+
+
+WAYS = {
+    "GroupReduce": Way(specs.GroupReduce(COMPRESSION), True),
+    "SVD": Way(specs.LowRank(compression=COMPRESSION), False),
+    "weighted SVD": Way(specs.LowRank(compression=COMPRESSION), True),
+    "GroupReduce, 8 bits": Way(specs.GroupReduce(MARGIN * COMPRESSION / 4), True, 8),
+    "SVD, 8 bits": Way(specs.LowRank(compression=MARGIN * COMPRESSION / 4), False, 8),
+    "GroupReduce, 4 bits": Way(specs.GroupReduce(MARGIN * COMPRESSION / 8), True, 4),
 }
-"""What both tables are fitted by, and whether frequent words weigh more."""
 
 
 @functools.cache
@@ -62,6 +84,13 @@ def fitted(params: Any, spec: specs.Spec, frequencies: np.ndarray | None) -> Any
     return params | {"embed": {"embedding": small}, "out": params["out"] | {"kernel": kernel}}
 
 
+def rounded(params: Any, bits: int | None) -> Any:
+    """The model with the numbers of its tables in so many bits, levels by k-means."""
+    if bits is None:
+        return params
+    return sl.quantize(params, {"embed/embedding": bits, "out/kernel": bits}, codebook="kmeans")
+
+
 def tuned(folder: Path, model: LanguageModel, params: Any) -> tuple[Any, float]:
     """All of a model trained for a while, what it is made of as it is; and the seconds."""
     trained, fixed = sl.partition(params)
@@ -83,8 +112,9 @@ def tuned(folder: Path, model: LanguageModel, params: Any) -> tuple[Any, float]:
 
 def small_row(name: str, start: Row) -> Row:
     """One way to make the tables small, tried on the dense model."""
-    spec, weighted = WAYS[name]
+    spec, weighted, levels = WAYS[name]
     about = {"spec": json.loads(spec.to_json()), "weighted": weighted, "start": start.recipe}
+    about |= {} if levels is None else {"bits": levels}
     about |= {"steps": TUNING.steps, "learning_rate": TUNING.learning_rate, "seed": SEED}
 
     def measure(folder: Path) -> dict[str, Any]:
@@ -93,12 +123,13 @@ def small_row(name: str, start: Row) -> Row:
         read = functools.partial(held_out, model)
         small = fitted(whole, spec, counts(text()) if weighted else None)
         after, seconds = tuned(folder, model, small)
+        after = rounded(after, levels)
         tables = [after["embed"]["embedding"], after["out"]["kernel"]]
         cost = sl.matrices.cost(tables)
         test, right = read(after, "test"), read(whole, "test")
         return {
             "figures": {
-                "before": round(2 ** read(small, "test"), 2),
+                "before": round(2 ** read(rounded(small, levels), "test"), 2),
                 "perplexity": round(2**test, 2),
                 "dense": round(2**right, 2),
                 "lost": round(2 ** (test - right) - 1, 4),
