@@ -46,7 +46,7 @@ def vocabulary(result: dict[str, Any]) -> str:
     def cells(row: dict[str, Any]) -> list[str]:
         found = row["figures"]
         numbers = (f"{found[key]:.1f}" for key in ("before", "perplexity", "dense"))
-        name = row["name"].partition(",")[0]
+        name = row["name"].rpartition(", ")[0]
         return [name, f"{row['compression']:.1f}x", *numbers, f"{100 * found['lost']:+.1f} %"]
 
     return markdown(header, map(cells, sorted(rows, key=lambda r: r["figures"]["perplexity"])))

@@ -11,10 +11,7 @@ and XLA one thread: ``NPROC=1 taskset -c 0 python benchmarks/algebra.py``.
 import argparse
 import importlib.metadata
 import json
-import os
-import platform
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,15 +119,10 @@ def summary(structure: str, task: str, times: dict[str, float]) -> dict[str, Any
     }
 
 
-def versions() -> dict[str, str]:
-    """The libraries that are installed."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def installed() -> list[str]:
+    """The libraries that are here."""
+    known = {found.name for found in importlib.metadata.distributions()}
+    return [name for name in LIBRARIES if name in known]
 
 
 def main() -> None:
@@ -141,16 +133,8 @@ def main() -> None:
     given = parser.parse_args()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     rows = measure(given.rounds)
-    result = {
-        "command": "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d"),
-        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-        "threads": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "versions": versions(),
-        "rounds": given.rounds,
-        "rows": rows,
-    }
+    command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    result = bench.header(command, installed(), rounds=given.rounds) | {"rows": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{given.name}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 

@@ -12,15 +12,12 @@ import contextlib
 import dataclasses
 import json
 import math
-import platform
 import re
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import flax
 import flax.linen as nn
 import jax
 import numpy as np
@@ -29,6 +26,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import structlin as sl
+from structlin import bench
 from structlin.specs import BlockLowRank, DopedKron, Kron, LowRank, Spec
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -178,19 +176,10 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    result = {
-        "command": "python benchmarks/collectives.py",
-        "date": time.strftime("%Y-%m-%d"),
-        "device": f"{jax.device_count()} of {jax.devices()[0].device_kind}, {platform.machine()}",
-        "versions": {
-            "jax": jax.__version__,
-            "flax": flax.__version__,
-            "python": platform.python_version(),
-        },
-        "seed": SEED,
-        "sizes": {"words": WORDS, "features": FEATURES, "batch": BATCH, "steps": STEPS},
-        "rows": [measure(case) for case in cases()],
-    }
+    sizes = {"words": WORDS, "features": FEATURES, "batch": BATCH, "steps": STEPS}
+    made = {"devices": jax.device_count(), "seed": SEED, "sizes": sizes}
+    result = bench.header("python benchmarks/collectives.py", ("jax", "flax"), **made)
+    result |= {"rows": [measure(case) for case in cases()]}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "collectives.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 

@@ -9,8 +9,6 @@ first call, compilation included, since a matrix is fitted once.
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -20,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from structlin import specs
+from structlin import bench, specs
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SHAPE = (6000, 3000)
@@ -120,15 +118,7 @@ def main() -> None:
         old = json.loads(path.read_text("utf-8"))["rows"]
         new = {row["structure"]: row for row in rows}
         rows = [new.pop(row["structure"], row) for row in old] + list(new.values())
-    result = {
-        "command": "python benchmarks/fits.py",
-        "date": time.strftime("%Y-%m-%d"),
-        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-        "threads": len(os.sched_getaffinity(0)),
-        "versions": {"jax": jax.__version__, "python": platform.python_version()},
-        "seed": 0,
-        "rows": rows,
-    }
+    result = bench.header("python benchmarks/fits.py", ("jax",), seed=0) | {"rows": rows}
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 

@@ -10,8 +10,6 @@ shape in ``benchmarks/results/group_reduce.json``; a shape measured anew replace
 
 import argparse
 import json
-import os
-import platform
 import resource
 import sys
 import tempfile
@@ -21,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from structlin import decompose
+from structlin import bench, decompose
 
 RESULT = Path(__file__).resolve().parent / "results" / "group_reduce.json"
 BLOCK = 8192
@@ -135,15 +133,9 @@ def main() -> None:
     row = measure(given)
     old = json.loads(RESULT.read_text("utf-8"))["rows"] if RESULT.exists() else []
     kept = [r for r in old if (r["words"], r["features"]) != (row["words"], row["features"])]
-    result = {
-        "command": "python benchmarks/group_reduce.py --words WORDS --features FEATURES",
-        "date": time.strftime("%Y-%m-%d"),
-        "device": f"cpu, {platform.machine()}",
-        "threads": len(os.sched_getaffinity(0)),
-        "versions": {"numpy": np.__version__, "python": platform.python_version()},
-        "seed": 0,
-        "rows": sorted([*kept, row], key=lambda r: r["words"] * r["features"]),
-    }
+    command = "python benchmarks/group_reduce.py --words WORDS --features FEATURES"
+    rows = sorted([*kept, row], key=lambda r: r["words"] * r["features"])
+    result = bench.header(command, ("numpy",), seed=0) | {"rows": rows}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 

@@ -11,15 +11,11 @@ drawn anew.
 import argparse
 import functools
 import json
-import os
-import platform
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -100,22 +96,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25, help="calls of each form for each draw")
     given = parser.parse_args()
     rows = [row for name in CELLS for row in measure(name, given.draws, given.rounds)]
-    result = {
-        "command": f"python benchmarks/rnn.py --draws {given.draws} --rounds {given.rounds}",
-        "date": time.strftime("%Y-%m-%d"),
-        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-        "threads": len(os.sched_getaffinity(0)),
-        "versions": {
-            "jax": jax.__version__,
-            "flax": flax.__version__,
-            "python": platform.python_version(),
-        },
-        "seed": 0,
-        "hidden": HIDDEN,
-        "batch": BATCH,
-        "steps": STEPS,
-        "rows": rows,
-    }
+    command = f"python benchmarks/rnn.py --draws {given.draws} --rounds {given.rounds}"
+    made = {"seed": 0, "hidden": HIDDEN, "batch": BATCH, "steps": STEPS}
+    result = bench.header(command, ("jax", "flax"), **made) | {"rows": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "rnn.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
