@@ -52,7 +52,32 @@ def vocabulary(result: dict[str, Any]) -> str:
     return markdown(header, map(cells, sorted(rows, key=lambda r: r["figures"]["perplexity"])))
 
 
+def stores(result: dict[str, Any]) -> str:
+    """Files of 100,000 rows of 512: sizes, what rows lost, and what reading one takes."""
+    header = ("", "MB", "relative error", "first read, µs", "again", "by name", "memory, MB")
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        times = (f"{row[k]:.0f}" if k in row else "" for k in ("cold_us", "warm_us", "word_us"))
+        memory = f"{row['memory_mb']:.1f}" if "memory_mb" in row else ""
+        error = f"{row['relative_error']:.2g}" if "relative_error" in row else ""
+        return [_stored(row), f"{row['bytes'] / 1e6:.1f}", error, *times, memory]
+
+    return markdown(header, map(cells, result["stores"]))
+
+
+def _stored(row: dict[str, Any]) -> str:
+    """What a file is, in words."""
+    what = {"store": "`EmbeddingStore`", ".slin": "`.slin`"}.get(row["what"], row["what"])
+    parts = [what, f"{row['bits']} bit" + "s" * (row["bits"] > 1)]
+    parts += [row["codebook"]] if "codebook" in row else []
+    parts += [row["coding"]] if row.get("coding") else []
+    parts += [f"clip {row['clip']}"] if "clip" in row else []
+    parts += [f"error {row['error']}"] if "error" in row else []
+    return ", ".join(parts) + (", no names" if row.get("words") is False else "")
+
+
 TABLES = {
+    "embedding_store": stores,
     "embeddings/jieba": errors("jieba"),
     "embeddings/glove": errors("glove"),
     "embeddings/wikitext2": errors("wikitext2"),

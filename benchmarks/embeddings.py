@@ -31,6 +31,9 @@ experiments: Any = importlib.import_module("_experiments")
 
 COMPRESSIONS = (8, 16, 4, 32)
 BITS = (8, 4, 3, 2, 1)
+MIXED = 8
+"""Where there is room for four bits of every number, frequent groups may have more and rare ones
+fewer."""
 NEAR, KNOWN, STEP = 10, 20_000, 20
 
 
@@ -151,6 +154,10 @@ def contenders(compression: float) -> Iterator[Way]:
             first = specs.GroupReduce(c, rounds=0, bits=bits, **published)
             yield by_spec("frequency groups" + coded, first)
             yield by_spec("groupreduce" + coded, specs.GroupReduce(c, bits=bits))
+    if c == MIXED:
+        for bits in ((8, 8, 4, 4, 3), (8, 5, 4, 3, 2)):
+            name = f"groupreduce, {bits[0]} to {bits[-1]} bits"
+            yield by_spec(name, specs.GroupReduce(c, bits=bits))
 
 
 def fixed(features: int) -> Iterator[Way]:
