@@ -105,7 +105,31 @@ def training_map(result: dict[str, Any]) -> Figure:
     return figure
 
 
-PICTURES = {"post_training": post_training, "speed": speed, "training_map": training_map}
+def emoji(result: dict[str, Any]) -> Figure:
+    """The five suggestions of each step over the bytes of its model, the steps of a way joined."""
+    rows = {row["name"]: row for row in result["rows"] if row["name"] != "dense-published"}
+    ways = {"structured": ["dense", "group-reduced", "doped-kron"]}
+    ways = {"classic": [name for name in rows if name not in ways["structured"][1:]]} | ways
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    for way, names in ways.items():
+        points = [(rows[n]["bytes"] / 1e6, rows[n]["test"]["accuracy_5"]) for n in names]
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=way)
+        for name, point in zip(names, points, strict=True):
+            axes.annotate(name, point, xytext=(3, 5), textcoords="offset points", fontsize=7)
+    axes.set(xscale="log", xlabel="MB on disk", ylabel="accuracy of five suggestions, %")
+    axes.margins(0.12, 0.3)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    return figure
+
+
+PICTURES = {
+    "post_training": post_training,
+    "speed": speed,
+    "training_map": training_map,
+    "emoji": emoji,
+}
 """A result file's name -> how it is drawn; the picture has the same name."""
 
 

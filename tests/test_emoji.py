@@ -53,13 +53,13 @@ def commanded(data, tmp_path_factory):
     def run(**settings):
         options = itertools.chain(*((f"--{k}", str(v)) for k, v in (SMALL | settings).items()))
         with pytest.MonkeyPatch.context() as patch:
-            asked, answers = measure._answers, []
+            asked, answers = measure.answers, []
 
             def once(*arguments):
                 answers[1:] = [] if answers else [asked(*arguments)]
                 return answers[0]
 
-            patch.setattr(measure, "_answers", once)
+            patch.setattr(measure, "answers", once)
             command = ["train.py", "--data", str(data), "--out", str(out), *options]
             patch.setattr(sys, "argv", [*command, "--variant", "classic", "structured"])
             train.main()

@@ -13,7 +13,7 @@ from _tweets import Data, Part, batches
 
 import structlin as sl
 
-__all__ = ["figures", "logits", "vectors"]
+__all__ = ["answers", "figures", "logits", "vectors"]
 
 AT_ONCE = 500
 ASKED = 200
@@ -30,7 +30,7 @@ def figures(folder: Path, data: Data) -> dict[str, Any]:
         "test": _quality(model, known, data.test),
         "bytes": sum(files.values()),
         "files": files,
-        "answers": _answers(folder, data),
+        "answers": answers(folder, data),
     }
 
 
@@ -77,7 +77,7 @@ def _macro_f1(found: np.ndarray, right: np.ndarray, labels: int) -> float:
     return float((2 * both / np.maximum(each, 1)).mean())
 
 
-def _answers(folder: Path, data: Data) -> dict[str, float]:
+def answers(folder: Path, data: Data) -> dict[str, float]:
     """Memory and time of a new process that answers messages of the test part."""
     script = Path(__file__).with_name("suggest.py")
     messages = [" ".join(words) for words in data.messages(data.test)[:ASKED]]
