@@ -3,6 +3,7 @@
 import datetime
 import functools
 import importlib.metadata
+import math
 import os
 import platform
 import time
@@ -17,7 +18,7 @@ from structlin.demo._results import device_name
 
 __all__ = ["Others", "Roofline", "header", "roofline"]
 
-FOOTPRINTS = tuple(2**k for k in range(17, 28, 2))
+FOOTPRINTS = tuple(2**k for k in range(17, 28))
 """Bytes from 128 KiB to 128 MiB, whose reading is timed: each level of cache, and memory."""
 
 SIDE, TRIES = 1024, 7
@@ -25,7 +26,7 @@ PACKAGES = "jax", "jaxlib", "flax", "numpy"
 
 
 class Roofline(NamedTuple):
-    """The most that NumPy's BLAS reaches in this process.
+    """The most that NumPy's BLAS reaches in this process, on all cores.
 
     Attributes:
         flops: Operations a second of a matrix product.
@@ -58,16 +59,23 @@ def roofline() -> Roofline:
     flops = 2 * SIDE**3 / _fastest(lambda: np.matmul(a, a, out=out))
     rates = {}
     for size in FOOTPRINTS:
-        # Two arrays are read at a time, which keeps more reads on their way than one does.
-        x, y = np.ones((2, size // 8), np.float32)
-        calls = max(1, 2**24 // size)
-
-        def read(x: np.ndarray = x, y: np.ndarray = y, calls: int = calls) -> None:
-            for _ in range(calls):
-                np.dot(x, y)
-
-        rates[size] = calls * size / _fastest(read)
+        side = math.isqrt(size // 16)
+        # Which reads faster depends on the level: two vectors at a time, or a wide matrix.
+        vectors, matrix = np.ones((2, size // 8), np.float32), np.ones((side, 4 * side), np.float32)
+        rates[size] = max(_rate(*vectors), _rate(matrix[:, 0].copy(), matrix))
     return Roofline(flops, rates)
+
+
+def _rate(x: np.ndarray, y: np.ndarray) -> float:
+    """Bytes a second of reading both for their product."""
+    size = x.nbytes + y.nbytes
+    calls = max(1, 2**24 // size)
+
+    def read() -> None:
+        for _ in range(calls):
+            np.dot(x, y)
+
+    return calls * size / _fastest(read)
 
 
 def _fastest(call: Callable[[], Any]) -> float:
