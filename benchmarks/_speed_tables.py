@@ -12,6 +12,7 @@ __all__ = ["TABLES", "case_name", "measured", "one_case"]
 LEVELS = ("**missed**", "must", "reached")
 LAYER = "layer, 650 units, batch 1, 35 steps"
 PEERS = ("Flax nn.RNN", "ONNX Runtime", "PyTorch")
+ORT = "ONNX Runtime, 2 threads"
 
 Records = list[dict[str, Any]]
 Table = Callable[[dict[str, Any]], str]
@@ -29,7 +30,8 @@ def one_case(result: dict[str, Any], name: str) -> dict[str, Any]:
 
 def case_name(case: dict[str, Any]) -> str:
     """A case as the head of a column."""
-    steps = f", {case['steps']} steps" if case["kind"] in ("layer", "training") else ""
+    plural = "s" * (case["steps"] > 1)
+    steps = f", {case['steps']} step{plural}" if case["kind"] in ("layer", "training") else ""
     return f"{case['hidden']}, batch {case['batch']}{steps}"
 
 
@@ -100,6 +102,26 @@ def peers(result: dict[str, Any]) -> str:
                 yield [*first, f"{row['microseconds'][1] / record['case']['steps']:.1f}", *texts]
 
     return markdown(("layer", "runtime", "µs a step", *shown), rows(), 2)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """One layer in a few lines: each structure's size, and its best mode beside two dense forms."""
+    record = one_case(result, LAYER)
+    found, baseline = measured(record), record["baseline"]
+    dense = found[baseline]["bytes"]
+    header = ("recurrent layer", "smaller (bytes)", "XLA", "native", f"over {ORT}, XLA", "native")
+
+    def cells(structure: str) -> list[str]:
+        rows = [found.get(f"{structure}, {mode}") for mode in ("XLA", "native")]
+        size = next(row["bytes"] for row in rows if row)
+        texts = [structure, f"{dense / size:.0f}x"]
+        for over in (baseline, ORT):
+            speeds = (row and row["speedup"].get(over) for row in rows)
+            texts += [f"{speed[1]:.1f}x" if speed else "" for speed in speeds]
+        return texts
+
+    shown = dict.fromkeys(row["structure"] for row in found.values() if row["structure"])
+    return markdown(header, map(cells, shown))
 
 
 def calls(result: dict[str, Any]) -> str:
@@ -182,6 +204,7 @@ TABLES = {
     "speed/training": speeds("training"),
     "speed/peers": peers,
     "speed/calls": calls,
+    "speed/summary": summary,
     "speed/tuning": tuning,
     "speed_models": models,
 }

@@ -69,8 +69,11 @@ def post_training(result: dict[str, Any]) -> Figure:
     return figure
 
 
-def training_map(result: dict[str, Any]) -> Figure:
-    """A panel for each width: what each structure loses against dense, over its honest bytes."""
+def training_map(result: dict[str, Any]) -> Figure | None:
+    """A panel for each width: what each structure loses against dense, over its honest bytes.
+
+    There is none before the map has rows.
+    """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     dense: dict[str, float] = {}
     for row in result["rows"]:
@@ -83,6 +86,8 @@ def training_map(result: dict[str, Any]) -> Figure:
             point = row["compression"], row["figures"]["test"]
             found.setdefault(width, {}).setdefault(rest[1], []).append(point)
     widths = sorted(found, key=int)
+    if not widths:
+        return None
     shades, names = mpl.colormaps["Dark2"], list(found[widths[0]])
     size = (3.6 * len(widths), 4.0)
     figure, panels = plt.subplots(1, len(widths), figsize=size, squeeze=False, sharey=True)
@@ -111,13 +116,15 @@ def emoji(result: dict[str, Any]) -> Figure:
     ways = {"structured": ["dense", "group-reduced", "doped-kron"]}
     ways = {"classic": [name for name in rows if name not in ways["structured"][1:]]} | ways
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    for way, names in ways.items():
+    for (way, names), place in zip(ways.items(), ((2, 4), (2, -4)), strict=True):
         points = [(rows[n]["bytes"] / 1e6, rows[n]["test"]["accuracy_5"]) for n in names]
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=way)
+        side = "bottom" if place[1] > 0 else "top"
         for name, point in zip(names, points, strict=True):
-            axes.annotate(name, point, xytext=(3, 5), textcoords="offset points", fontsize=7)
+            about = {"rotation": 15 * place[1], "va": side, "fontsize": 7}
+            axes.annotate(name, point, xytext=place, textcoords="offset points", **about)
     axes.set(xscale="log", xlabel="MB on disk", ylabel="accuracy of five suggestions, %")
-    axes.margins(0.12, 0.3)
+    axes.set_ylim(60, 72)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()
@@ -139,8 +146,9 @@ def main() -> None:
         figures = RESULTS / f"{name}.json"
         if not figures.exists():
             continue
-        result = json.loads(figures.read_text("utf-8"))
-        draw(result).savefig(ROOT / "docs" / f"{name}.svg", metadata={"Date": None})
+        picture = draw(json.loads(figures.read_text("utf-8")))
+        if picture is not None:
+            picture.savefig(ROOT / "docs" / f"{name}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

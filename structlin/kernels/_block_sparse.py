@@ -1,5 +1,6 @@
 """Products with packed sparse matrices that have a pattern: whole blocks, or N in every M rows."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,9 @@ from structlin.kernels._gather import zeros_beside
 
 __all__ = ["block_matmul", "block_rmatmul", "group_matmul", "group_rmatmul"]
 
-AT_ONCE = 8
-"""All slots are gathered at once while that takes at most so many times the numbers of x and y;
-measured at batch 1, where it halves the time of a scan."""
+AT_ONCE, AT_ONCE_OF_ONE = 8, 2
+"""All slots are gathered at once while that takes at most so many times the numbers of x and y, of
+several rows or of one: measured, in whole layers too. Beyond that a scan takes less time."""
 
 CHUNK_ROWS = 64
 """The rows of a grouped matrix that are formed at a time: they stay in the fast cache."""
@@ -41,7 +42,7 @@ def block_rmatmul(x: jax.Array, values: jax.Array, indices: jax.Array) -> jax.Ar
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         return y + product(*slot), None
 
-    if _small(values, x.shape[-1]):
+    if _small(values, x.shape):
         picked = parts.at[..., indices.astype(jnp.int32), :].get(mode="promise_in_bounds")
         y = jnp.einsum("...sbr,sbrc->...bc", picked, values)
     else:
@@ -66,7 +67,7 @@ def block_matmul(x: jax.Array, values: jax.Array, indices: jax.Array, rows: int)
         return add(y, *slot), None
 
     y = zeros_beside(x, jnp.zeros((rows // r, r), jnp.result_type(x, values)))
-    if _small(values, rows):
+    if _small(values, (*x.shape[:-1], rows)):
         found = jnp.einsum("...bc,sbrc->...sbr", parts, values)
         y = y.at[..., indices.astype(jnp.int32), :].add(found)
     else:
@@ -115,9 +116,11 @@ def group_matmul(x: jax.Array, values: jax.Array, codes: jax.Array, size: int) -
     return jnp.moveaxis(pieces, 0, -2).reshape(*x.shape[:-1], values.shape[0] * size)
 
 
-def _small(values: jax.Array, m: int) -> bool:
+def _small(values: jax.Array, shape: tuple[int, ...]) -> bool:
+    """Whether all slots may be gathered at once for rows of ``shape``, ``(..., m)``."""
     k, b, r, c = values.shape
-    return k * b * r <= AT_ONCE * (m + b * c)
+    most = AT_ONCE_OF_ONE if math.prod(shape[:-1]) == 1 else AT_ONCE
+    return k * b * r <= most * (shape[-1] + b * c)
 
 
 def _chunks(values: jax.Array, codes: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
