@@ -57,6 +57,7 @@ WAYS = {
     "weighted SVD": Way(specs.LowRank(compression=COMPRESSION), True),
     "GroupReduce, 8 bits": Way(specs.GroupReduce(MARGIN * COMPRESSION / 4), True, 8),
     "SVD, 8 bits": Way(specs.LowRank(compression=MARGIN * COMPRESSION / 4), False, 8),
+    "GroupReduce, 6 bits": Way(specs.GroupReduce(MARGIN * COMPRESSION * 6 / 32), True, 6),
     "GroupReduce, 4 bits": Way(specs.GroupReduce(MARGIN * COMPRESSION / 8), True, 4),
 }
 
