@@ -73,7 +73,8 @@ def speeds(*kinds: str) -> Table:
 
 def detail(name: str) -> Table:
     """All that is known of the contenders of a case."""
-    header = ("", "µs", "middle half", "speed", "bytes", "FLOPs", "of the roofline", "dropped")
+    header = ("", "µs", "middle half", "speed", "bytes", "FLOPs a step")
+    header += ("of the roofline", "dropped")
 
     def table(result: dict[str, Any]) -> str:
         record = one_case(result, name)
@@ -109,7 +110,8 @@ def summary(result: dict[str, Any]) -> str:
     record = one_case(result, LAYER)
     found, baseline = measured(record), record["baseline"]
     dense = found[baseline]["bytes"]
-    header = ("recurrent layer", "smaller (bytes)", "XLA", "native", f"over {ORT}, XLA", "native")
+    header = ("recurrent layer", "smaller (bytes)", "over JAX: XLA", "over JAX: native")
+    header += ("over ONNX Runtime: XLA", "over ONNX Runtime: native")
 
     def cells(structure: str) -> list[str]:
         rows = [found.get(f"{structure}, {mode}") for mode in ("XLA", "native")]

@@ -9,6 +9,7 @@ and XLA one thread: ``NPROC=1 taskset -c 0 python benchmarks/algebra.py``.
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import sys
@@ -121,8 +122,12 @@ def summary(structure: str, task: str, times: dict[str, float]) -> dict[str, Any
 
 def installed() -> list[str]:
     """The libraries that are here."""
-    known = {found.name for found in importlib.metadata.distributions()}
-    return [name for name in LIBRARIES if name in known]
+    found = []
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(name)
+            found.append(name)
+    return found
 
 
 def main() -> None:

@@ -124,7 +124,9 @@ def emoji(result: dict[str, Any]) -> Figure:
             about = {"rotation": 15 * place[1], "va": side, "fontsize": 7}
             axes.annotate(name, point, xytext=place, textcoords="offset points", **about)
     axes.set(xscale="log", xlabel="MB on disk", ylabel="accuracy of five suggestions, %")
-    axes.set_ylim(60, 72)
+    axes.margins(0.12)
+    middle = sum(axes.get_ylim()) / 2
+    axes.set_ylim(min(middle - 6, axes.get_ylim()[0]), max(middle + 5, axes.get_ylim()[1]))
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()

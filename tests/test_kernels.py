@@ -134,7 +134,7 @@ def test_slot_products_of_conflicting_shapes_raise(rng):
         kernels.slot_rmatmul(np.ones(5, "f"), values, indices[:, :2])
 
 
-@pytest.mark.parametrize("batch", [2, 24])
+@pytest.mark.parametrize("batch", [2, 24, 72])
 def test_slot_products_stack_nothing(batch, rng):
     k, m, n = 9, 5, 4
     values, indices, _ = slots(rng, k, m, n)

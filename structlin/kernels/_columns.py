@@ -42,7 +42,8 @@ def by_columns(
     if small or not jax.sharding.get_abstract_mesh().empty:
         return None
     tiles = -(-rows // WIDTH)
-    width = WIDTH if tiles > 1 else max(VECTOR, rows + -rows % 8)
+    each = -(-rows // tiles)
+    width = max(VECTOR, each + -each % 8)
     padded = jnp.pad(x.reshape(rows, -1), ((0, tiles * width - rows), (0, 0)))
     columns = padded.reshape(tiles, width, -1).swapaxes(1, 2)
     y = product(columns[0])[None] if tiles == 1 else jax.lax.map(product, columns)

@@ -7,8 +7,6 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 
-from structlin.kernels._gather import explicit_mesh
-
 __all__ = ["kronecker_flops", "kronecker_order", "kronecker_rmatmul"]
 
 Shapes = Sequence[tuple[int, int]]
@@ -79,7 +77,8 @@ def kronecker_rmatmul(x: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
 def _along(folded: jax.Array, factor: jax.Array, axis: int) -> jax.Array:
     """``folded``, ``(..., m, ...)``, with ``m`` contracted by the factor ``(m, n)``."""
     axis, after = axis + folded.ndim, math.prod(folded.shape[axis + 1 :])
-    if factor.shape[0] > REPEATED * after or explicit_mesh():
+    large = factor.shape[0] > REPEATED * after
+    if large or not jax.sharding.get_abstract_mesh().empty:
         return jnp.moveaxis(jnp.tensordot(folded, factor, axes=(axis, 0)), -1, axis)
     # A product for each row: what one product of all rows gives must be transposed, which takes
     # longer, forward and backward.

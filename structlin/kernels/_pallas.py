@@ -27,9 +27,9 @@ def doped_lstm_step(
 ) -> tuple[jax.Array, jax.Array]:
     """One step of an LSTM whose recurrent kernel is ``kron(*factors)`` plus a sparse matrix.
 
-    Nothing in the library uses it; it is there to be tried on a GPU. Its authors have tested it on
-    a CPU, interpreted, and have neither run nor measured it on a GPU, where it may be slower than
-    XLA. ``kronecker, sparse = matrix.terms`` of a packed doped matrix hold the arguments.
+    Nothing in the library uses it; it is there to be tried on a GPU. It is tested interpreted, on a
+    CPU, and not measured on a GPU, where it may be slower than XLA. ``kronecker, sparse =
+    matrix.terms`` of a packed doped matrix hold the arguments.
     Derivatives are those of the same step in XLA, which they compute instead.
 
     Args:

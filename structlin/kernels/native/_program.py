@@ -1,6 +1,7 @@
 """Matrices as native code reads them: integers that say what comes next, and the arrays."""
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ DENSE, KRONECKER, SLOTS, BLOCKS, CODES, SPREAD, SUM, PRODUCT, COLUMNS = range(9)
 
 # The rows up to which native code is no slower than XLA, measured on one core at 650 x 2600.
 DENSE_ROWS, CODE_ROWS, OTHER_ROWS = 1, {4: 8, 8: 3}, 64
+
+# About a core's second cache. What is larger comes faster to all cores, which XLA puts to work.
+DENSE_BYTES = 2**21
 
 
 class Program(NamedTuple):
@@ -61,8 +65,9 @@ def call(name: str, like: Any, program: Program, *arrays: jax.Array) -> Any:
 
 
 def dense_program(values: jax.Array) -> Program:
-    """An array ``(m, n)``."""
-    return Program((DENSE, *values.shape), (values,), values.shape[1], DENSE_ROWS)
+    """An array ``(m, n)``; with several cores one that a core can keep in its cache, else none."""
+    alone = (os.cpu_count() or 1) == 1 or values.size * values.dtype.itemsize <= DENSE_BYTES
+    return Program((DENSE, *values.shape), (values,), values.shape[1], DENSE_ROWS if alone else 0)
 
 
 def kronecker_program(factors: Sequence[jax.Array]) -> Program:
