@@ -76,7 +76,22 @@ def _stored(row: dict[str, Any]) -> str:
     return ", ".join(parts) + (", no names" if row.get("words") is False else "")
 
 
+def large(result: dict[str, Any]) -> str:
+    """What refining groups of a table in a file takes."""
+    header = ("table", "MiB", "factors, MiB", "rounds", "refined, s", "written, s", "memory, MiB")
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        sizes = (f"{row[key]:,.0f}" for key in ("table_mib", "factor_mib"))
+        seconds = (f"{row[key]:,.0f}" for key in ("seconds_refined", "seconds_factors"))
+        more = f"{row['mib_most'] - row['mib_before']:,.0f}"
+        name = f"{row['words']:,} x {row['features']:,}"
+        return [name, *sizes, str(len(row["seconds_rounds"])), *seconds, more]
+
+    return markdown(header, map(cells, result["rows"]))
+
+
 TABLES = {
+    "group_reduce": large,
     "embedding_store": stores,
     "embeddings/jieba": errors("jieba"),
     "embeddings/glove": errors("glove"),

@@ -118,7 +118,7 @@ def summary(result: dict[str, Any]) -> str:
         size = next(row["bytes"] for row in rows if row)
         texts = [structure, f"{dense / size:.0f}x"]
         for over in (baseline, ORT):
-            speeds = (row and row["speedup"].get(over) for row in rows)
+            speeds = [row["speedup"].get(over) if row else None for row in rows]
             texts += [f"{speed[1]:.1f}x" if speed else "" for speed in speeds]
         return texts
 
