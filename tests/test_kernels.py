@@ -96,6 +96,12 @@ def test_many_rows_of_slot_products_equal_dense(rows, rng):
     assert_allclose(tangent, x @ dense, rtol=1e-4, atol=1e-5)
 
 
+def test_many_rows_times_no_columns_are_empty():
+    values, indices = np.ones((9, 0), "f"), np.ones((9, 0), np.uint8)
+    assert kernels.slot_rmatmul(np.ones((9, 11), "f"), values, indices).shape == (9, 0)
+    assert not kernels.slot_matmul(np.ones((9, 0), "f"), values, indices, 11).any()
+
+
 @pytest.mark.parametrize(("batch", "k"), [((), 3), ((2, 3), 3), ((0,), 3), ((3, 5), 9), ((70,), 9)])
 def test_the_written_gradient_equals_the_derived_one(batch, k, rng, x64):
     values, indices, _ = slots(rng, k)

@@ -44,10 +44,11 @@ def by_columns(
     tiles = -(-rows // WIDTH)
     each = -(-rows // tiles)
     width = max(VECTOR, each + -each % 8)
-    padded = jnp.pad(x.reshape(rows, -1), ((0, tiles * width - rows), (0, 0)))
-    columns = padded.reshape(tiles, width, -1).swapaxes(1, 2)
+    padded = jnp.pad(x.reshape(rows, x.shape[-1]), ((0, tiles * width - rows), (0, 0)))
+    columns = padded.reshape(tiles, width, x.shape[-1]).swapaxes(1, 2)
     y = product(columns[0])[None] if tiles == 1 else jax.lax.map(product, columns)
-    return y.swapaxes(1, 2).reshape(tiles * width, -1)[:rows].reshape(*x.shape[:-1], -1)
+    n = y.shape[1]
+    return y.swapaxes(1, 2).reshape(tiles * width, n)[:rows].reshape(*x.shape[:-1], n)
 
 
 def kronecker_columns(v: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:

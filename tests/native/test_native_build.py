@@ -11,7 +11,7 @@ import pytest
 from structlin import cli
 from structlin import matrices as ms
 from structlin.kernels import native
-from structlin.kernels.native import _library
+from structlin.kernels.native import _library, _program
 
 NONSENSE = 'for last; do :; done; [ $# -eq 1 ] || echo nonsense > "$last"'
 """A compiler that writes to its last argument, unless it is only asked for its version."""
@@ -123,3 +123,9 @@ def test_the_command_line(monkeypatch, capsys, tmp_path):
     assert run("build")[0] == 1
     assert run("clean")[1].startswith("removed ")
     assert run("clean") == (0, "", "")
+
+
+@pytest.mark.parametrize(("cores", "columns", "rows"), [(1, 520, 1), (2, 520, 0), (2, 512, 1)])
+def test_large_dense_arrays_are_left_to_several_cores(cores, columns, rows, monkeypatch):
+    monkeypatch.setattr(_program, "_cores", lambda: cores)
+    assert native.dense_program(jnp.ones((1024, columns))).rows == rows

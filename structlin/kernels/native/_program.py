@@ -66,8 +66,15 @@ def call(name: str, like: Any, program: Program, *arrays: jax.Array) -> Any:
 
 def dense_program(values: jax.Array) -> Program:
     """An array ``(m, n)``; with several cores one that a core can keep in its cache, else none."""
-    alone = (os.cpu_count() or 1) == 1 or values.size * values.dtype.itemsize <= DENSE_BYTES
-    return Program((DENSE, *values.shape), (values,), values.shape[1], DENSE_ROWS if alone else 0)
+    small = values.size * values.dtype.itemsize <= DENSE_BYTES
+    rows = DENSE_ROWS if small or _cores() == 1 else 0
+    return Program((DENSE, *values.shape), (values,), values.shape[1], rows)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    found = getattr(os, "sched_getaffinity", None)
+    return len(found(0)) if found else os.cpu_count() or 1
 
 
 def kronecker_program(factors: Sequence[jax.Array]) -> Program:
