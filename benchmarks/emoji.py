@@ -52,10 +52,12 @@ def main() -> None:
 def answer_again(rows: list[dict[str, Any]], runs: Path, tweets: Path) -> None:
     """Puts the memory and the time of a message, measured now, in place of those of all rows."""
     sys.path.append(str(SCRIPT.parent))
-    measure, read = importlib.import_module("_measure"), importlib.import_module("_tweets").read
-    data = read(tweets)
+    names = "_measure", "_stages", "_tweets"
+    measure, stages, parts = map(importlib.import_module, names)
+    selectors = {s.name: s.selectors for way in stages.VARIANTS.values() for s in way}
+    data = {kept: parts.read(tweets, kept) for kept in set(selectors.values())}
     for row in rows:
-        row["answers"] = measure.answers(runs / row["name"], data)
+        row["answers"] = measure.answers(runs / row["name"], data[selectors[row["name"]]])
 
 
 if __name__ == "__main__":

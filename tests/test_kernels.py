@@ -4,6 +4,7 @@ import functools
 import itertools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -94,6 +95,14 @@ def test_many_rows_of_slot_products_equal_dense(rows, rng):
     assert_allclose(several[1], 2 * y @ dense.T, rtol=1e-4, atol=1e-5)
     tangent = jax.jvp(lambda x: right(x, values, indices), (x,), (x,))[1]
     assert_allclose(tangent, x @ dense, rtol=1e-4, atol=1e-5)
+
+
+def test_any_number_of_rows_may_be_exported(rng):
+    values, indices, dense = slots(rng, k=9, m=11, n=10)
+    rows = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 11"), np.float32)
+    product = jax.jit(lambda x: kernels.slot_rmatmul(x, values, indices))
+    x = rng.normal(size=(20, 11)).astype("f")
+    assert_allclose(jax.export.export(product)(rows).call(x), x @ dense, rtol=1e-4, atol=1e-5)
 
 
 def test_many_rows_times_no_columns_are_empty():

@@ -35,11 +35,11 @@ def by_columns(
 
     Returns:
         ``(..., n)``. Rows that are few, or are read seldom, are left as they are, and so are those
-        of a mesh: they may lie on several devices.
+        of a mesh, which may lie on several devices, and any number of them, as ``jax.export`` has.
     """
     rows = math.prod(x.shape[:-1])
-    small = rows < LEAST_ROWS or slots < LEAST_SLOTS
-    if small or not jax.sharding.get_abstract_mesh().empty:
+    known = isinstance(rows, int) and jax.sharding.get_abstract_mesh().empty
+    if not known or rows < LEAST_ROWS or slots < LEAST_SLOTS:
         return None
     tiles = -(-rows // WIDTH)
     each = -(-rows // tiles)

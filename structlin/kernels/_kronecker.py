@@ -83,7 +83,7 @@ def _along(folded: jax.Array, factor: jax.Array, axis: int) -> jax.Array:
     # A product for each row: what one product of all rows gives must be transposed, which takes
     # longer, forward and backward.
     whole = folded.reshape(math.prod(folded.shape[:axis]), factor.shape[0], after)
-    repeated = jnp.broadcast_to(factor.T, (len(whole), *factor.T.shape))
+    repeated = jnp.broadcast_to(factor.T, (whole.shape[0], *factor.T.shape))
     kept = folded.shape[:axis], folded.shape[axis + 1 :]
     return (repeated @ whole).reshape(*kept[0], factor.shape[1], *kept[1])
 

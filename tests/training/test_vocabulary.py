@@ -25,8 +25,8 @@ def small(monkeypatch):
     parts = (np.minimum(rng.geometric(0.05, n), 60).astype(np.int32) - 1 for n in (400, 80, 80))
     text = data.Text("small", *parts, tuple(map(str, range(60))))
     ways = {
-        name: (dataclasses.replace(spec, compression=2.0), weighted)
-        for name, (spec, weighted) in vocabulary.WAYS.items()
+        name: way._replace(spec=dataclasses.replace(way.spec, compression=2.0))
+        for name, way in vocabulary.WAYS.items()
     }
     monkeypatch.setattr(vocabulary, "text", lambda: text)
     monkeypatch.setattr(vocabulary, "SETTINGS", SMALL)
@@ -34,12 +34,13 @@ def small(monkeypatch):
     monkeypatch.setattr(vocabulary, "WAYS", ways)
 
 
-def test_rows_start_from_the_dense_model_and_are_tuned(tmp_path):
+@pytest.mark.parametrize(("name", "least"), [("GroupReduce", 2), ("GroupReduce, 4 bits", 3)])
+def test_rows_start_from_the_dense_model_and_are_tuned(name, least, tmp_path):
     start = vocabulary.dense()
     (tmp_path / "small").mkdir()
-    found = vocabulary.small_row("GroupReduce", start).measure(tmp_path / "small")
+    found = vocabulary.small_row(name, start).measure(tmp_path / "small")
     assert json.loads(json.dumps(found)) == found
-    assert found["compression"] >= 2
+    assert found["compression"] >= least
     figures = found["figures"]
     assert figures["perplexity"] == pytest.approx(2 ** figures["test"], abs=0.01)
     assert figures["lost"] == pytest.approx(figures["perplexity"] / figures["dense"] - 1, abs=1e-3)
@@ -56,8 +57,8 @@ def test_weights_make_frequent_words_err_less():
     assert counts.min() == 1
     errors = []
     for name in ("SVD", "weighted SVD"):
-        spec, weighted = vocabulary.WAYS[name]
-        made = vocabulary.fitted(params, spec, counts if weighted else None)
+        way = vocabulary.WAYS[name]
+        made = vocabulary.fitted(params, way.spec, counts if way.weighted else None)
         assert made["out"]["kernel"].shape == (16, 60)
         assert made["out"]["bias"] is params["out"]["bias"]
         pairs = zip(jax.tree.leaves(params), jax.tree.leaves(sl.densify(made)), strict=True)
