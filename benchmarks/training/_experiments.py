@@ -23,11 +23,14 @@ import structlin as sl
 from structlin import bench
 from structlin.demo._results import write_json
 
-__all__ = ["RESULTS", "RUNS", "Row", "carry_out", "finished", "parser"]
+__all__ = ["RESULTS", "RUNS", "Row", "carry_out", "finished", "found_by", "parser"]
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = "jax", "flax", "optax", "numpy"
+OF_A_ROW = "device", "versions", "date"
+"""What of the header each row has too: several machines may help."""
+
 RUNS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "structlin" / "training"
 
 
@@ -117,9 +120,10 @@ def _done(out: Path) -> dict[str, Any]:
 
 
 def _write(out: Path, found: dict[str, Any]) -> None:
+    header = bench.header(f"python {_script()}", PACKAGES)
+    found |= {key: header[key] for key in OF_A_ROW}  # the header has those of the last row
     rows = (_done(out) | {found["name"]: found}).values()
     out.parent.mkdir(parents=True, exist_ok=True)
-    header = bench.header(f"python {_script()}", PACKAGES)
     write_json(out, header | {"rows": sorted(rows, key=lambda row: row["name"])})
 
 
@@ -131,6 +135,17 @@ def finished(row: Row, runs: Path) -> Any:
         if not (folder / "model.slin").exists():
             row.measure(folder)
     return sl.load(folder / "model.slin")
+
+
+def found_by(row: Row, runs: Path) -> dict[str, Any]:
+    """What a row that several share measures; it is measured here if it was not."""
+    folder = row.folder(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / "lock"):
+        if not (folder / "found.json").exists():
+            write_json(folder / "found.json", row.measure(folder))
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return json.loads((folder / "found.json").read_text("utf-8"))
 
 
 @contextlib.contextmanager

@@ -26,7 +26,8 @@ import dataclasses
 from _data import Text, characters, data_folder, words
 from _experiments import Row, carry_out, parser
 from _language import Settings, language_row
-from _recipes import CONTENDERS, contender
+from _recipes import CONTENDERS, Recipe, contender
+from _side_by_side import Member, side_by_side_rows
 
 MAIN, OTHERS, SEEDS = 10.0, (5.0, 25.0), (0, 1, 2)
 """The compression of all seeds, and those of the first seed alone."""
@@ -36,7 +37,10 @@ RATE_STEPS = 1500
 WORDS = 10_000
 SMALL, QUICK = Settings(), Settings(steps=300)
 ON_A_CPU = Settings(hidden=650, batch=20, time=35, steps=2930)
-MEDIUM = Settings(hidden=650, batch=20, time=35, steps=116_000, layers=2, dropout=0.5)
+MEDIUM = Settings(hidden=650, batch=80, time=35, steps=18_000, layers=2, dropout=0.5)
+MEDIUM_RATES = dataclasses.replace(MEDIUM, steps=1_500)
+BY_COUNT = 17.5
+"""The compression in bytes at which a matrix of single entries has 25 times fewer parameters."""
 
 
 def small_rows() -> list[Row]:
@@ -68,23 +72,41 @@ def rate_rows() -> list[Row]:
     return made
 
 
-def word_rows(settings: Settings, vocabulary: int | None) -> list[Row]:
+def word_rows(text: Text, settings: Settings) -> list[Row]:
     """The contenders of the papers, at their compression."""
-    text = words(data_folder() / "wikitext2", vocabulary)
-    names = ("DopedKron", "LowRank", "Sparse")
-    if vocabulary is None:
-        names += ("HMD", "Kron")
-    seeds = SEEDS if vocabulary is None else SEEDS[:1]
-    models = [("Dense", 1.0), *((name, 25.0) for name in names)]
-    return [row_of(text, settings, n, c, seed) for seed in seeds for n, c in models]
+    models = [("Dense", 1.0), *((name, 25.0) for name in ("DopedKron", "LowRank", "Sparse"))]
+    return [row_of(text, settings, name, asked) for name, asked in models]
+
+
+def medium_rows(text: Text, seed: int = 0) -> list[Row]:
+    """All that the papers compare, and more; those with indices at both counts."""
+    models = [("Dense", 1.0), *((n, BY_COUNT) for n in ("DopedKron", "Sparse", "Doped LowRank"))]
+    models += [(n, 25.0) for n in ("LowRank", "HMD", "Kron", "DopedKron")]
+    each = [Member(f"{n}, {a:g}x, seed {seed}", scaled(n, MEDIUM), a) for n, a in models]
+    return side_by_side_rows(f"side by side, seed {seed}", text, MEDIUM, each, seed)
+
+
+def medium_rate_rows(text: Text) -> list[Row]:
+    """Those of most interest at half, once and twice the rate, in a twelfth of the steps."""
+    each = []
+    for name, asked in (("Dense", 1.0), ("DopedKron", BY_COUNT), ("LowRank", 25.0)):
+        usual = scaled(name, MEDIUM).learning_rate
+        for rate in (usual / 2, usual, 2 * usual):
+            recipe = contender(name, learning_rate=float(f"{rate:.2g}"), dropout=0.0)
+            each.append(Member(f"medium, {name}, rate {recipe.learning_rate:g}", recipe, asked))
+    return side_by_side_rows("medium rates", text, MEDIUM_RATES, each, 0)
+
+
+def scaled(name: str, settings: Settings) -> Recipe:
+    """A contender; its rate falls as the width grows."""
+    rate = CONTENDERS[name].learning_rate * SMALL.hidden / settings.hidden
+    return dataclasses.replace(CONTENDERS[name], learning_rate=float(f"{rate:.2g}"))
 
 
 def row_of(text: Text, settings: Settings, name: str, asked: float, seed: int = 0) -> Row:
-    """A contender at a compression; its rate falls as the width grows."""
-    rate = CONTENDERS[name].learning_rate * SMALL.hidden / settings.hidden
-    recipe = dataclasses.replace(CONTENDERS[name], learning_rate=float(f"{rate:.2g}"))
+    """A contender at a compression."""
     called = f"{name}, {asked:g}x, seed {seed}"
-    return language_row(called, text, settings, recipe, asked, seed)
+    return language_row(called, text, settings, scaled(name, settings), asked, seed)
 
 
 def main() -> None:
@@ -100,14 +122,17 @@ def main() -> None:
     if given.quick:
         rows = quick_rows()
     elif given.rates:
-        rows, given.out = rate_rows(), given.out.with_name("training_rates.json")
+        medium = given.scale == "medium"
+        rows = medium_rate_rows(words(data_folder() / "wikitext2")) if medium else rate_rows()
+        given.out = given.out.with_name("training_rates.json")
     elif given.scale == "small":
         rows = small_rows()
     else:
         name = f"training_language_model_{given.scale}.json"
         given.out = given.out.with_name(name)
         on_a_cpu = given.scale == "words"
-        rows = word_rows(*((ON_A_CPU, WORDS) if on_a_cpu else (MEDIUM, None)))
+        text = words(data_folder() / "wikitext2", WORDS if on_a_cpu else None)
+        rows = word_rows(text, ON_A_CPU) if on_a_cpu else medium_rows(text)
     carry_out(rows, given)
 
 

@@ -107,14 +107,14 @@ def rows_of(name, text, monkeypatch):
     module = importlib.import_module(name)
     if name == "language_model":
         monkeypatch.setattr(module, "characters", lambda path=None: text)
-        monkeypatch.setattr(module, "words", lambda folder, vocabulary: text)
         monkeypatch.setattr(module, "data_folder", Path)
         return [
             module.small_rows(),
             module.rate_rows(),
             module.quick_rows(),
-            module.word_rows(module.ON_A_CPU, 10),
-            module.word_rows(module.MEDIUM, None),
+            module.word_rows(text, module.ON_A_CPU),
+            module.medium_rows(text),
+            module.medium_rate_rows(text),
         ]
     if name == "structure_map":
         return [[*module.map_rows(text), *module.recipe_rows(text)]]
