@@ -96,7 +96,13 @@ def _formed(cell: Any) -> Any:
 
 
 def side_by_side_rows(
-    title: str, text: Text, settings: Settings, members: Sequence[Member], seed: int
+    title: str,
+    text: Text,
+    settings: Settings,
+    members: Sequence[Member],
+    seed: int,
+    *,
+    keep: bool = True,
 ) -> list[Row]:
     """A row for every model, of which the first that is measured trains all.
 
@@ -106,11 +112,16 @@ def side_by_side_rows(
         settings: Their sizes.
         members: The models.
         seed: Of parameters, batches and dropout.
+        keep: Whether checkpoints are written; one of many models takes longer than many steps.
     """
     shared = {"text": text.name, "vocabulary": len(text.vocabulary), "seed": seed}
     shared |= dataclasses.asdict(settings)
     own = {m.name: {"asked": m.asked} | m.recipe.described(m.asked) for m in members}
-    together = Row(title, shared | own, lambda at: _measured(at, text, settings, members, seed))
+
+    def measure_all(folder: Path) -> dict[str, Any]:
+        return _measured(folder, text, settings, members, seed, keep)
+
+    together = Row(title, shared | own, measure_all)
 
     def row(name: str) -> Row:
         def measure(folder: Path) -> dict[str, Any]:
@@ -122,12 +133,13 @@ def side_by_side_rows(
 
 
 def _measured(
-    folder: Path, text: Text, settings: Settings, members: Sequence[Member], seed: int
+    folder: Path, text: Text, settings: Settings, members: Any, seed: int, keep: bool
 ) -> dict[str, Any]:
     first = []
-    for _, recipe, asked in members:
-        model = LanguageModel(len(text.vocabulary), settings, recipe.spec(asked))
-        first.append(recipe.started(drawn(model, seed)))
+    with jax.default_device(jax.devices("cpu")[0]):  # an accelerator compiles every operation
+        for _, recipe, asked in members:
+            model = LanguageModel(len(text.vocabulary), settings, recipe.spec(asked))
+            first.append(recipe.started(drawn(model, seed)))
     names = [member.name for member in members]
     streams = Streams(text.train, settings.batch, settings.time)
     optimisers = [
@@ -150,6 +162,7 @@ def _measured(
         carry=at_rest(len(members), settings.batch, settings),
         evaluate=lambda params: dict(zip(names, _bits(params, text.valid, settings), strict=True)),
         save_every=math.ceil(settings.steps / CHECKPOINTS),
+        keep=keep,
         title=folder.name,
     )
     bits = {part: _bits(trained.params, getattr(text, part), settings) for part in PARTS}

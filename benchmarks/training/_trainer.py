@@ -81,6 +81,7 @@ def train(
     carry: Any = None,
     evaluate: Callable[[Any], Figures] | None = None,
     save_every: int = 500,
+    keep: bool = True,
     log_every: int = 20,
     title: str = "training",
 ) -> Trained:
@@ -97,8 +98,9 @@ def train(
         seed: For ``batch`` and for the keys of the loss.
         folder: Of this training alone, for ``checkpoints`` and ``logs``.
         carry: The first carry, for truncated back-propagation through time.
-        evaluate: Parameters to figures, logged with every checkpoint.
+        evaluate: Parameters to figures, logged whenever there is a checkpoint.
         save_every: Steps between two checkpoints; the last step has one too.
+        keep: Whether checkpoints are written; without them a kill starts the training again.
         log_every: Steps between two logged losses.
         title: What the progress bar says.
 
@@ -130,8 +132,9 @@ def train(
                 if taken == steps or taken % save_every == 0:
                     log(taken, evaluate(state.params) if evaluate else {})
                     seconds = time.perf_counter() - begin
-                    kept = {"state": state, "seconds": np.float64(seconds)}
-                    manager.save(taken, args=ocp.args.StandardSave(kept))
+                    if keep:
+                        kept = {"state": state, "seconds": np.float64(seconds)}
+                        manager.save(taken, args=ocp.args.StandardSave(kept))
     return Trained(whole(state.params), float(state.loss), seconds)
 
 

@@ -78,15 +78,15 @@ def word_rows(text: Text, settings: Settings) -> list[Row]:
     return [row_of(text, settings, name, asked) for name, asked in models]
 
 
-def medium_rows(text: Text, seed: int = 0) -> list[Row]:
+def medium_rows(text: Text, seed: int = 0, *, keep: bool = True) -> list[Row]:
     """All that the papers compare, and more; those with indices at both counts."""
     models = [("Dense", 1.0), *((n, BY_COUNT) for n in ("DopedKron", "Sparse", "Doped LowRank"))]
     models += [(n, 25.0) for n in ("LowRank", "HMD", "Kron", "DopedKron")]
     each = [Member(f"{n}, {a:g}x, seed {seed}", scaled(n, MEDIUM), a) for n, a in models]
-    return side_by_side_rows(f"side by side, seed {seed}", text, MEDIUM, each, seed)
+    return side_by_side_rows(f"side by side, seed {seed}", text, MEDIUM, each, seed, keep=keep)
 
 
-def medium_rate_rows(text: Text) -> list[Row]:
+def medium_rate_rows(text: Text, *, keep: bool = True) -> list[Row]:
     """Those of most interest at half, once and twice the rate, in a twelfth of the steps."""
     each = []
     for name, asked in (("Dense", 1.0), ("DopedKron", BY_COUNT), ("LowRank", 25.0)):
@@ -94,7 +94,7 @@ def medium_rate_rows(text: Text) -> list[Row]:
         for rate in (usual / 2, usual, 2 * usual):
             recipe = contender(name, learning_rate=float(f"{rate:.2g}"), dropout=0.0)
             each.append(Member(f"medium, {name}, rate {recipe.learning_rate:g}", recipe, asked))
-    return side_by_side_rows("medium rates", text, MEDIUM_RATES, each, 0)
+    return side_by_side_rows("medium rates", text, MEDIUM_RATES, each, 0, keep=keep)
 
 
 def scaled(name: str, settings: Settings) -> Recipe:
@@ -118,21 +118,22 @@ def main() -> None:
     )
     options.add_argument("--scale", choices=("small", "words", "medium"), default="small")
     options.add_argument("--rates", action="store_true", help="every structure at several rates")
+    options.add_argument("--no-checkpoints", action="store_true", help="of the medium scale")
     given = options.parse_args()
     if given.quick:
         rows = quick_rows()
+    elif given.scale == "medium":
+        text, keep = words(data_folder() / "wikitext2"), not given.no_checkpoints
+        rows = (medium_rate_rows if given.rates else medium_rows)(text, keep=keep)
+        name = "rates_medium" if given.rates else "language_model_medium"
+        given.out = given.out.with_name(f"training_{name}.json")
     elif given.rates:
-        medium = given.scale == "medium"
-        rows = medium_rate_rows(words(data_folder() / "wikitext2")) if medium else rate_rows()
-        given.out = given.out.with_name("training_rates.json")
+        rows, given.out = rate_rows(), given.out.with_name("training_rates.json")
     elif given.scale == "small":
         rows = small_rows()
     else:
-        name = f"training_language_model_{given.scale}.json"
-        given.out = given.out.with_name(name)
-        on_a_cpu = given.scale == "words"
-        text = words(data_folder() / "wikitext2", WORDS if on_a_cpu else None)
-        rows = word_rows(text, ON_A_CPU) if on_a_cpu else medium_rows(text)
+        given.out = given.out.with_name("training_language_model_words.json")
+        rows = word_rows(words(data_folder() / "wikitext2", WORDS), ON_A_CPU)
     carry_out(rows, given)
 
 
