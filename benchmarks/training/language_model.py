@@ -38,7 +38,10 @@ WORDS = 10_000
 SMALL, QUICK = Settings(), Settings(steps=300)
 ON_A_CPU = Settings(hidden=650, batch=20, time=35, steps=2930)
 MEDIUM = Settings(hidden=650, batch=80, time=35, steps=18_000, layers=2, dropout=0.5)
-MEDIUM_RATES = dataclasses.replace(MEDIUM, steps=1_500)
+MEDIUM_RATES = Settings(hidden=650, batch=80, time=35, steps=1_500, layers=2, dropout=0.5)
+FACTORS = {"Dense": 1.0, "LowRank": 1.0, "DopedKron": 1.0}
+"""Of the rates of the medium scale, by training_rates_medium.json; all others have the last."""
+
 BY_COUNT = 17.5
 """The compression in bytes at which a matrix of single entries has 25 times fewer parameters."""
 
@@ -82,7 +85,10 @@ def medium_rows(text: Text, seed: int = 0, *, keep: bool = True) -> list[Row]:
     """All that the papers compare, and more; those with indices at both counts."""
     models = [("Dense", 1.0), *((n, BY_COUNT) for n in ("DopedKron", "Sparse", "Doped LowRank"))]
     models += [(n, 25.0) for n in ("LowRank", "HMD", "Kron", "DopedKron")]
-    each = [Member(f"{n}, {a:g}x, seed {seed}", scaled(n, MEDIUM), a) for n, a in models]
+    recipes = [scaled(n, MEDIUM, FACTORS.get(n, FACTORS["DopedKron"])) for n, _ in models]
+    each = [
+        Member(f"{n}, {a:g}x, seed {seed}", r, a) for (n, a), r in zip(models, recipes, strict=True)
+    ]
     return side_by_side_rows(f"side by side, seed {seed}", text, MEDIUM, each, seed, keep=keep)
 
 
@@ -97,9 +103,9 @@ def medium_rate_rows(text: Text, *, keep: bool = True) -> list[Row]:
     return side_by_side_rows("medium rates", text, MEDIUM_RATES, each, 0, keep=keep)
 
 
-def scaled(name: str, settings: Settings) -> Recipe:
-    """A contender; its rate falls as the width grows."""
-    rate = CONTENDERS[name].learning_rate * SMALL.hidden / settings.hidden
+def scaled(name: str, settings: Settings, factor: float = 1.0) -> Recipe:
+    """A contender; its rate falls as the width grows, times a factor."""
+    rate = factor * CONTENDERS[name].learning_rate * SMALL.hidden / settings.hidden
     return dataclasses.replace(CONTENDERS[name], learning_rate=float(f"{rate:.2g}"))
 
 
