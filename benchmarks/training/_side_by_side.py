@@ -30,6 +30,8 @@ from structlin.matrices import Matrix
 __all__ = ["Member", "at_rest", "logits_of", "side_by_side_rows"]
 
 PARTS = ("valid", "test")
+PRECISION = "tensorfloat32"
+"""Of all products: on GPUs that have it, several times faster than single precision."""
 CHECKPOINTS = 3
 """Few: a checkpoint has all models and their optimisers' moments."""
 
@@ -115,11 +117,12 @@ def side_by_side_rows(
         keep: Whether checkpoints are written; one of many models takes longer than many steps.
     """
     shared = {"text": text.name, "vocabulary": len(text.vocabulary), "seed": seed}
-    shared |= dataclasses.asdict(settings)
+    shared |= {"precision": PRECISION} | dataclasses.asdict(settings)
     own = {m.name: {"asked": m.asked} | m.recipe.described(m.asked) for m in members}
 
     def measure_all(folder: Path) -> dict[str, Any]:
-        return _measured(folder, text, settings, members, seed, keep)
+        with jax.default_matmul_precision(PRECISION):
+            return _measured(folder, text, settings, members, seed, keep)
 
     together = Row(title, shared | own, measure_all)
 
