@@ -37,7 +37,7 @@ RATE_STEPS = 1500
 WORDS = 10_000
 SMALL, QUICK = Settings(), Settings(steps=300)
 ON_A_CPU = Settings(hidden=650, batch=20, time=35, steps=2930)
-MEDIUM = Settings(hidden=650, batch=80, time=35, steps=18_000, layers=2, dropout=0.5)
+MEDIUM = Settings(hidden=650, batch=80, time=35, steps=3_750, layers=2, dropout=0.5)
 MEDIUM_RATES = Settings(hidden=650, batch=80, time=35, steps=1_500, layers=2, dropout=0.5)
 BY_COUNT = 17.5
 """The compression in bytes at which a matrix of single entries has 25 times fewer parameters."""
