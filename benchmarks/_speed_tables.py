@@ -166,6 +166,21 @@ def models(result: dict[str, Any]) -> str:
     return markdown(header, (cells(*pair) for pair in rows), 2)
 
 
+def gpu(result: dict[str, Any]) -> str:
+    """The dense scan of JAX in microseconds, and how many times faster each other is."""
+    rows = result["rows"]
+    names = list(rows[0]["microseconds"])
+    header = ("", *(f"{row['hidden']}, batch {row['batch']}" for row in rows))
+
+    def cells(name: str) -> list[str]:
+        pairs = [(row["microseconds"][names[0]], row["microseconds"][name]) for row in rows]
+        if name == names[0]:
+            return [name, *(f"{dense:,.0f} µs" for dense, _ in pairs)]
+        return [name, *(f"{dense / own:.2f}x" for dense, own in pairs)]
+
+    return markdown(header, map(cells, names))
+
+
 def _tuned(result: dict[str, Any]) -> Records:
     """The cases that were measured under `structlin.tune_cpu`, in the order of the benchmark."""
     found = {record["name"]: record for record in result["rows"]}
@@ -208,6 +223,7 @@ TABLES = {
     "speed/calls": calls,
     "speed/summary": summary,
     "speed/tuning": tuning,
+    "speed_gpu": gpu,
     "speed_models": models,
 }
 """The parts of the result file of `speed/` -> how each becomes a table."""

@@ -218,6 +218,7 @@ TABLES = {
     "training_rates": rates,
     "training_language_model": language_model,
     "training_language_model_words": language_model,
+    "training_language_model_medium": language_model,
     "training_co_matrix/curve": curve,
     "training_co_matrix/grid": named("grid, "),
     "training_map/map": structure_map,

@@ -149,6 +149,33 @@ def test_slot_products_of_conflicting_shapes_raise(rng):
         kernels.slot_rmatmul(np.ones(5, "f"), values, indices[:, :2])
 
 
+@pytest.fixture
+def accelerated(monkeypatch):
+    """Traces as on an accelerator, where loops are launches, and computes here."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
+@pytest.mark.parametrize("batch", [(), (3, 5), (0,), (70,)])
+def test_slots_are_gathered_at_once_on_an_accelerator(batch, rng, x64, accelerated):
+    values, indices, dense = slots(rng, k=9, m=11, n=10)
+    x, y = rng.normal(size=(*batch, 11)), rng.normal(size=(*batch, 10))
+    right, left = kernels.slot_rmatmul, kernels.slot_matmul
+    assert "scan" not in str(jax.make_jaxpr(lambda v: right(x, v, indices))(values))
+    assert_allclose(right(x, values, indices), x @ dense, rtol=1e-6, atol=1e-6)
+    assert_allclose(left(y, values, indices, 11), y @ dense.T, rtol=1e-6, atol=1e-6)
+    got = jax.grad(lambda v: jnp.sum(jnp.sin(right(x, v, indices))))(values.astype(float))
+    want = jax.grad(lambda v: jnp.sum(jnp.sin(plain_rmatmul(x, v, indices))))(values.astype(float))
+    assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def test_too_many_rows_are_scanned_on_an_accelerator_too(rng, accelerated, monkeypatch):
+    monkeypatch.setattr("structlin.kernels._gather.LAUNCHED", 100)
+    values, indices, dense = slots(rng)
+    x = rng.normal(size=(9, 5)).astype("f")
+    assert "scan" in str(jax.make_jaxpr(lambda v: kernels.slot_rmatmul(x, v, indices))(values))
+    assert_allclose(kernels.slot_rmatmul(x, values, indices), x @ dense, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("batch", [2, 24, 72])
 def test_slot_products_stack_nothing(batch, rng):
     k, m, n = 9, 5, 4

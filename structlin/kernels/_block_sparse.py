@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from structlin.kernels._bits import unpack_bits
-from structlin.kernels._gather import zeros_beside
+from structlin.kernels._gather import in_one_launch, zeros_beside
 
 __all__ = ["block_matmul", "block_rmatmul", "group_matmul", "group_rmatmul"]
 
@@ -42,7 +42,7 @@ def block_rmatmul(x: jax.Array, values: jax.Array, indices: jax.Array) -> jax.Ar
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         return y + product(*slot), None
 
-    if _small(values, x.shape):
+    if _small(values, x.shape) or in_one_launch(x, values.size):
         picked = parts.at[..., indices.astype(jnp.int32), :].get(mode="promise_in_bounds")
         y = jnp.einsum("...sbr,sbrc->...bc", picked, values)
     else:
@@ -67,7 +67,7 @@ def block_matmul(x: jax.Array, values: jax.Array, indices: jax.Array, rows: int)
         return add(y, *slot), None
 
     y = zeros_beside(x, jnp.zeros((rows // r, r), jnp.result_type(x, values)))
-    if _small(values, (*x.shape[:-1], rows)):
+    if _small(values, (*x.shape[:-1], rows)) or in_one_launch(x, values.size):
         found = jnp.einsum("...bc,sbrc->...sbr", parts, values)
         y = y.at[..., indices.astype(jnp.int32), :].add(found)
     else:

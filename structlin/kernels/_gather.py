@@ -1,5 +1,6 @@
 """Rows of a table, and what a scan over rows starts from, on meshes of every kind."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,7 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["carry_beside", "explicit_mesh", "gather_rows", "merge_rows", "zeros_beside"]
+__all__ = [
+    "carry_beside",
+    "explicit_mesh",
+    "gather_rows",
+    "in_one_launch",
+    "merge_rows",
+    "zeros_beside",
+]
+
+LAUNCHED = 1 << 26
+"""The most numbers that are gathered at once on an accelerator; one product of two of them and
+their sum make one kernel, so most are never stored."""
 
 
 def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
@@ -78,6 +90,18 @@ def merge_rows(x: jax.Array) -> jax.Array:
     rows that are split over devices along another axis than the first would be gathered.
     """
     return x.reshape(-1, x.shape[-1]) if jax.sharding.get_abstract_mesh().empty else x
+
+
+def in_one_launch(x: jax.Array, count: int) -> bool:
+    """Whether to gather ``count`` numbers for each row of ``x`` at once rather than in a loop.
+
+    On an accelerator every step of a loop is a launch, which takes longer than what it computes: a
+    loop over the slots of a doped recurrent kernel of 650 units took ten times as long as a dense
+    product on an H200 (``benchmarks/results/speed_gpu.json``).
+    """
+    rows = math.prod(x.shape[:-1])
+    known = isinstance(rows, int) and isinstance(count, int)
+    return known and count > 0 and jax.default_backend() != "cpu" and rows * count <= LAUNCHED
 
 
 def explicit_mesh() -> bool:

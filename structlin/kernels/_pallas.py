@@ -28,9 +28,9 @@ def doped_lstm_step(
     """One step of an LSTM whose recurrent kernel is ``kron(*factors)`` plus a sparse matrix.
 
     Nothing in the library uses it; it is there to be tried on a GPU. It is tested interpreted, on a
-    CPU, and not measured on a GPU, where it may be slower than XLA. ``kronecker, sparse =
-    matrix.terms`` of a packed doped matrix hold the arguments.
-    Derivatives are those of the same step in XLA, which they compute instead.
+    CPU; on an H200 it took less time than XLA's loop over the slots, and more than a dense product
+    (``benchmarks/results/speed_gpu.json``). ``kronecker, sparse = matrix.terms`` of a packed doped
+    matrix hold the arguments. Derivatives are those of the same step in XLA, which they compute instead.
 
     Args:
         h: The state, ``(batch, H)``.

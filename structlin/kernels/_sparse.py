@@ -1,7 +1,7 @@
 """Products with a packed sparse matrix, one slot of every column at a time.
 
 The slots are scanned, so no array of ``slots * columns * batch`` elements ever exists, forward or
-backward.
+backward; on an accelerator they are gathered at once, up to a size.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from structlin.kernels._columns import by_columns, slot_columns, slot_columns_transposed
-from structlin.kernels._gather import zeros_beside
+from structlin.kernels._gather import in_one_launch, zeros_beside
 
 __all__ = ["slot_matmul", "slot_rmatmul"]
 
@@ -27,6 +27,8 @@ def slot_rmatmul(x: jax.Array, values: jax.Array, indices: jax.Array) -> jax.Arr
     Returns:
         ``(..., n)``.
     """
+    if in_one_launch(x, values.size):
+        return (_gather(x, indices) * values).sum(-2)
     y = by_columns(x, len(values), lambda v: slot_columns_transposed(v, values, indices))
     if y is not None:
         return y
@@ -51,6 +53,9 @@ def slot_matmul(x: jax.Array, values: jax.Array, indices: jax.Array, rows: int) 
     Returns:
         ``(..., m)``: the product with the transpose.
     """
+    if in_one_launch(x, values.size):
+        start = zeros_beside(x, jnp.zeros(rows, jnp.result_type(x, values)))
+        return start.at[..., indices.astype(jnp.int32)].add(x[..., None, :] * values)
     y = by_columns(x, len(values), lambda v: slot_columns(v, values, indices, rows))
     if y is not None:
         return y
