@@ -30,7 +30,8 @@ def doped_lstm_step(
     Nothing in the library uses it; it is there to be tried on a GPU. It is tested interpreted, on a
     CPU; on an H200 it took less time than XLA's loop over the slots, and more than a dense product
     (``benchmarks/results/speed_gpu.json``). ``kronecker, sparse = matrix.terms`` of a packed doped
-    matrix hold the arguments. Derivatives are those of the same step in XLA, which they compute instead.
+    matrix hold the arguments. Derivatives are those of the same step in XLA, which they compute
+    instead.
 
     Args:
         h: The state, ``(batch, H)``.
