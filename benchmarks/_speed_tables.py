@@ -31,7 +31,8 @@ def one_case(result: dict[str, Any], name: str) -> dict[str, Any]:
 def case_name(case: dict[str, Any]) -> str:
     """A case as the head of a column."""
     plural = "s" * (case["steps"] > 1)
-    steps = f", {case['steps']} step{plural}" if case["kind"] in ("layer", "training") else ""
+    layer = case["kind"] in ("layer", "pruned", "training")
+    steps = f", {case['steps']} step{plural}" if layer else ""
     return f"{case['hidden']}, batch {case['batch']}{steps}"
 
 

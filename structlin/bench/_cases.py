@@ -25,6 +25,7 @@ BASELINES = {
     "product": "Dense by hand",
     "density": "Dense by hand",
     "layer": "Hoisted dense scan",
+    "pruned": "Hoisted dense scan",
     "training": "Hoisted dense scan",
     "call": "Empty function",
 }
@@ -65,7 +66,13 @@ BY_DENSITY = {
     for ending in ("", ", blocks")
 }
 
-STRUCTURES: Mapping[str, Callable[[int], Spec]] = MAIN | BY_DENSITY
+PRUNED: Mapping[str, Callable[[int], Spec]] = {
+    "Sparse 2x": lambda _: Sparse(compression=2),
+    "Sparse 50 %": _sparse(0.5),
+}
+"""As small as `HMD 2x`, in bytes and in the papers' count, which leaves indices out."""
+
+STRUCTURES: Mapping[str, Callable[[int], Spec]] = MAIN | BY_DENSITY | PRUNED
 """Name -> the spec of a matrix of so many columns. The share is that of zeros; blocks are of one
 row and up to 16 columns (`block`). Kron and the host of a doped one are the smallest of full
 rank."""
@@ -78,6 +85,7 @@ class Case:
     Attributes:
         kind: ``"product"`` of an input with a kernel ``(hidden, 4 hidden)``; ``"density"``, the
             same over the share of zeros; ``"layer"``, a whole LSTM, its input as wide as its state;
+            ``"pruned"``, the same with those that others are compared to, `PRUNED`;
             ``"training"``, a step of gradient descent on it; ``"call"``, a layer of so few units
             that only calling it takes time.
         hidden: Units.
@@ -96,8 +104,13 @@ class Case:
     def name(self) -> str:
         """Such as ``"layer, 650 units, batch 1, 35 steps"``."""
         plural = "s" * (self.steps > 1)
-        steps = f", {self.steps} step{plural}" if self.kind in ("layer", "training") else ""
+        steps = f", {self.steps} step{plural}" if self.whole else ""
         return f"{self.kind}, {self.hidden} units, batch {self.batch}{steps}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about a whole layer, which has two kernels."""
+        return self.kind in ("layer", "pruned", "training")
 
 
 CALL = Case("call", 64, structures=("Dense", "Kron", "DopedKron 98 %", "LowRank 10x"))
@@ -115,6 +128,7 @@ FULL = (
     *(Case("training", hidden, 20, 35) for hidden in (650, 256)),
     *(Case("product", hidden, batch) for hidden in (650, 1500, 256) for batch in (1, 16, 64)),
     Case("density", 650, structures=tuple(BY_DENSITY)),
+    Case("pruned", 650, 1, 35, ("HMD 2x", *PRUNED)),
 )
 """Everything."""
 
@@ -124,5 +138,6 @@ QUICK = (
     Case("layer", 1500, 1, 35, ("Kron",)),
     Case("training", 650, 20, 35, ("Kron", "DopedKron 98 %")),
     Case("product", 650, 64, structures=("Sparse 98 %",)),
+    Case("pruned", 650, 1, 35, ("HMD 2x", *PRUNED)),
 )
 """What has a mark to reach."""

@@ -54,7 +54,7 @@ def contenders(case: Case, seed: int) -> Iterator[tuple[str, Contender]]:
     run, baseline = RUNS[case.kind], DENSE_RUNS[case.kind]
     whole = tuple(_cost(w) for w in dense[: len(_shapes(case))])
     yield BASELINES[case.kind], Contender(_calling(baseline, dense, x), costs=whole)
-    if case.kind in ("layer", "training"):
+    if case.whole:
         flax = _FLAX_TRAINED if case.kind == "training" else _FLAX
         call = _calling(flax, by_hand.flax_params(dense), x)
         yield "Flax nn.RNN", Contender(call, costs=whole)
@@ -105,7 +105,7 @@ def dense_weights(case: Case, seed: int) -> Weights:
 def inputs(case: Case, seed: int) -> jax.Array:
     """Random ones: ``(batch, hidden)``, of layers ``(steps, batch, hidden)``."""
     shape = (case.batch, case.hidden)
-    if case.kind in ("layer", "training"):
+    if case.whole:
         shape = (case.steps, *shape)
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
@@ -134,7 +134,7 @@ def _shapes(case: Case) -> list[tuple[int, int]]:
     if case.kind == "call":
         return [(case.hidden, case.hidden)]
     shape = (case.hidden, 4 * case.hidden)
-    return [shape, shape] if case.kind in ("layer", "training") else [shape]
+    return [shape, shape] if case.whole else [shape]
 
 
 def _cost(kernel: jax.Array) -> Cost:
@@ -187,6 +187,7 @@ RUNS: Mapping[str, Callable[..., Any]] = {
     "product": _product,
     "density": _product,
     "layer": _layer,
+    "pruned": _layer,
     "training": _training,
     "call": _one_layer,
 }
@@ -195,6 +196,7 @@ DENSE_RUNS: Mapping[str, Callable[..., Any]] = {
     "product": _HAND_PRODUCT,
     "density": _HAND_PRODUCT,
     "layer": _HAND_LAYER,
+    "pruned": _HAND_LAYER,
     "training": jax.jit(functools.partial(by_hand.trained, by_hand.hoisted_lstm)),
     "call": jax.jit(by_hand.empty),
 }

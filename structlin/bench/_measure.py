@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from structlin.bench._cases import BASELINES, Case
+from structlin.bench._cases import BASELINES, PRUNED, Case
 from structlin.bench._contenders import Contender, contenders, least_seconds
 from structlin.bench._machine import Others, roofline
 from structlin.bench._timing import FEWEST, Effort, Sample, interleaved, quartiles, quiet, ratios
@@ -41,7 +41,7 @@ def measure(
     Returns:
         For JSON: the case, the limits of the machine, the share of its CPUs that others had, and
         for each contender the microseconds of a call (first quartile, median, third), how many
-        times faster it is than each dense form (the same quartiles, over rounds), bytes and
+        times faster it is than each dense or pruned form (the same quartiles, over rounds), bytes and
         operations of its kernels, the share of the roofline it reaches, and its samples.
     """
     machine, others = roofline(), Others()
@@ -58,7 +58,7 @@ def measure(
         calls = {name: contender.call for name, contender in found.items()}
         for name, more in interleaved(calls, effort).items():
             samples.setdefault(name, []).extend(more)
-    over = [name for name, contender in found.items() if not contender.structure]
+    over = [name for name, c in found.items() if not c.structure or c.structure in PRUNED]
     share = others.share()
     rows = [
         _row(name, contender, samples, over) | _roof(case, contender, samples[name])

@@ -53,9 +53,11 @@ class Cell(Gated):
         input_biases: The gates with a bias on the side of the inputs.
         recurrent_biases: The gates with a bias on the side of the hidden state.
         recurrent: Whether there is a recurrent kernel.
+        summed: Whether `apply` reads no more of its ``projected`` and ``hidden`` than their sum.
     """
 
     recurrent: ClassVar[bool] = True
+    summed: ClassVar[bool] = False
 
     @property
     def native(self) -> str:
@@ -193,8 +195,11 @@ def _affine(state: jax.Array, recurrent: Kernel | None, bias: jax.Array | None) 
     return product + (jnp.pad(bias, (short, 0)) if short else bias)
 
 
-def _apply(how: tuple, extra: Any, projected: Any, hidden: Any, carry: Any) -> tuple[Any, Any]:
+def _apply(how: tuple, extra: Any, terms: Any, carry: Any) -> tuple[Any, Any]:
+    """A step of the projection and the hidden product, or of their sum and ``None``."""
     cell, _, history = how
+    projected, hidden = terms
+    hidden = 0.0 if hidden is None else hidden
     carry, output = cell.apply(extra, projected, hidden, carry)
     return carry, (carry, output) if history else output
 
@@ -213,7 +218,7 @@ def _scanned(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> tuple[
     recurrent, bias, extra = parts
 
     def step(carry: Any, x: jax.Array):
-        return _apply(how, extra, x, _affine(how[0].state(carry), recurrent, bias), carry)
+        return _apply(how, extra, (x, _affine(how[0].state(carry), recurrent, bias)), carry)
 
     return jax.lax.scan(step, carry, projected, unroll=how[1])
 
@@ -224,40 +229,57 @@ def _recurrence_jvp(how, primals, tangents):
     parts, dparts = in_xla(parts), in_xla(dparts)
     recurrent, _, extra = parts
     last, (outputs, carries, hidden) = _saved_run(how, parts, projected, carry)
-    dhidden, own = _of_weights(how, parts, dparts, projected, carries, hidden)
+    shape = hidden if hidden is None else hidden.shape
+    summed = _summed(how[0], recurrent)
+    terms = (hidden, None) if summed else (projected, hidden)
+    dhidden, own = _of_weights(how, parts, dparts, terms, carries, shape)
+    dterms = (dprojected + dhidden, None) if summed else (dprojected, dhidden)
 
     # What is saved of a step is its carry and products; the gates are computed again backward.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def step(dcarry: Any, saved: Any):
-        x, z, carry, dx, dz, own = saved
+        carry, terms, dterms, own = saved
         if recurrent is not None:
             _, dstate = jax.jvp(how[0].state, (carry,), (dcarry,))
-            dz = dz + _affine(dstate, recurrent, None)
+            first, *rest = dterms
+            more = _affine(dstate, recurrent, None)
+            dterms = (first + more, None) if summed else (first, rest[0] + more)
         inner = functools.partial(_apply, how, extra)
-        _, found = jax.jvp(inner, (x, z, carry), (dx, dz, dcarry))
+        _, found = jax.jvp(inner, (terms, carry), (dterms, dcarry))
         return found if own is None else jax.tree.map(jnp.add, found, own)
 
-    saved = projected, hidden, carries, dprojected, dhidden, own
+    saved = carries, terms, dterms, own
     dlast, doutputs = jax.lax.scan(step, dcarry, saved, unroll=how[1])
     return (last, outputs), (dlast, doutputs)
 
 
+def _summed(cell: Cell, recurrent: Any) -> bool:
+    return cell.summed and recurrent is not None
+
+
 def _saved_run(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> Any:
-    """The last carry, and of every step the output, the carry before and the hidden product."""
+    """The last carry, and of every step the output, the carry before and the hidden product.
+
+    Where the cell needs no more than its sum with the projection, that is in its place: one array
+    to read and one to write instead of two, backward too.
+    """
     recurrent, bias, extra = parts
+    summed = _summed(how[0], recurrent)
 
     def step(carry: Any, x: jax.Array):
         hidden = _affine(how[0].state(carry), recurrent, bias)
-        after, output = _apply(how, extra, x, hidden, carry)
-        return after, (output, carry, hidden)
+        terms = (x + hidden, None) if summed else (x, hidden)
+        after, output = _apply(how, extra, terms, carry)
+        return after, (output, carry, terms[0] if summed else hidden)
 
     return jax.lax.scan(step, carry, projected, unroll=how[1])
 
 
 def _of_weights(
-    how: tuple, parts: Any, dparts: Any, projected: jax.Array, carries: Any, hidden: Any
+    how: tuple, parts: Any, dparts: Any, terms: Any, carries: Any, shape: tuple[int, ...] | None
 ) -> tuple[Any, Any]:
-    """What tangents of the weights add to every step, all at once.
+    """What tangents of the weights add to every step, all at once: to the hidden product, of a
+    ``shape``, and to what `_apply` puts out.
 
     Carries are known by now, so these are products over all steps; transposed, they are the
     gradients of the weights, after the backward scan and not in it.
@@ -268,11 +290,11 @@ def _of_weights(
         states = how[0].state(carries)
         product = functools.partial(_affine, merge_rows(states))
         _, dhidden = jax.jvp(product, (recurrent, bias), (drecurrent, dbias))
-        dhidden = dhidden.reshape(hidden.shape)
+        dhidden = dhidden.reshape(shape)
     if jax.tree.leaves(extra):
 
         def inner(extra: Any) -> Any:
-            return _apply(how, extra, projected, hidden, carries)
+            return _apply(how, extra, terms, carries)
 
         _, own = jax.jvp(inner, (extra,), (dextra,))
     return dhidden, own

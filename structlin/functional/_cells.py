@@ -34,6 +34,7 @@ class LSTM(Cell):
 
     gates: ClassVar = ("i", "f", "g", "o")
     recurrent_biases: ClassVar = gates
+    summed: ClassVar = True
 
     gate_fn: Activation = jax.nn.sigmoid
     activation_fn: Activation = jnp.tanh
@@ -80,6 +81,7 @@ class Simple(Cell):
 
     gates: ClassVar = ("",)
     input_biases: ClassVar = gates
+    summed: ClassVar = True
 
     activation_fn: Activation = jnp.tanh
     residual: bool = False

@@ -42,6 +42,7 @@ class ProjectedLSTM(Cell):
 
     gates: ClassVar = ("i", "f", "g", "o")
     recurrent_biases: ClassVar = gates
+    summed: ClassVar = True
 
     gate_fn: Activation = jax.nn.sigmoid
     activation_fn: Activation = jnp.tanh
@@ -105,6 +106,7 @@ class CoupledLSTM(Cell):
 
     gates: ClassVar = ("i", "g", "o")
     recurrent_biases: ClassVar = gates
+    summed: ClassVar = True
 
     gate_fn: Activation = jax.nn.sigmoid
     activation_fn: Activation = jnp.tanh
@@ -146,6 +148,7 @@ class FastGRNN(Cell):
     """
 
     gates: ClassVar = ("",)
+    summed: ClassVar = True
 
     gate_fn: Activation = jax.nn.sigmoid
     activation_fn: Activation = jnp.tanh

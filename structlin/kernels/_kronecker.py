@@ -7,6 +7,8 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 
+from structlin.kernels._gather import merge_rows
+
 __all__ = ["kronecker_flops", "kronecker_order", "kronecker_rmatmul"]
 
 Shapes = Sequence[tuple[int, int]]
@@ -70,8 +72,14 @@ def kronecker_rmatmul(x: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
         return folded.reshape(*batch, width)
     folded = x.reshape(*batch, *(m for m, _ in shapes))
     for i in kronecker_order(shapes):
-        folded = folded @ factors[i] if i == k - 1 else _along(folded, factors[i], i - k)
+        folded = _last(folded, factors[i]) if i == k - 1 else _along(folded, factors[i], i - k)
     return folded.reshape(*batch, width)
+
+
+def _last(folded: jax.Array, factor: jax.Array) -> jax.Array:
+    """``folded @ factor`` as one plain product, as its derivatives are then."""
+    rows = merge_rows(folded)
+    return (rows @ factor).reshape(*folded.shape[:-1], factor.shape[1])
 
 
 def _along(folded: jax.Array, factor: jax.Array, axis: int) -> jax.Array:

@@ -5,7 +5,7 @@ import pytest
 
 from structlin import bench
 from structlin.bench import _contenders, _targets
-from structlin.bench._cases import BASELINES, Case, block
+from structlin.bench._cases import BASELINES, PRUNED, Case, block
 from structlin.bench._machine import Others, Roofline
 from structlin.bench._timing import Sample
 from structlin.matrices import Cost
@@ -31,7 +31,9 @@ def test_every_mark_is_of_a_case_that_quick_measures():
         assert structure in case.structures
         assert mode in ("XLA", "native")
         assert target.must < target.reach
-        assert target.over in (BASELINES[case.kind], "Flax nn.RNN", "ONNX Runtime, 2 threads")
+        dense = (BASELINES[case.kind], "Flax nn.RNN", "ONNX Runtime, 2 threads")
+        pruned = [f"{name}, {mode}" for name in PRUNED if name in case.structures]
+        assert target.over in (*dense, *pruned)
 
 
 def test_blocks_divide_the_columns():
@@ -44,7 +46,7 @@ def test_contenders_compute_what_their_dense_forms_do(kind):
     case = Case(kind, 40, 2, 3, structures)
     found = dict(_contenders.contenders(case, 0))
     assert next(iter(found)) == BASELINES[kind]
-    assert ("Flax nn.RNN" in found) == (kind in ("layer", "training"))
+    assert ("Flax nn.RNN" in found) == case.whole
     assert {c.structure for c in found.values() if c.structure} == set(structures)
     for contender in found.values():
         assert contender.call() is not None

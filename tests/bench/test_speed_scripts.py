@@ -111,7 +111,19 @@ def result():
     return {"rows": rows}
 
 
-@pytest.mark.parametrize("part", [part for part in tables.TABLES if part != "speed_models"])
+def test_the_table_of_a_gpu():
+    micro = {"Dense": 100.0, "Kron": 50.0, "LowRank": 200.0}
+    rows = [{"hidden": 650, "batch": batch, "microseconds": micro} for batch in (1, 16)]
+    lines = tables.TABLES["speed_gpu"]({"rows": rows}).splitlines()
+    assert lines[0] == "|  | 650, batch 1 | 650, batch 16 |"
+    assert lines[2:] == [
+        "| Dense | 100 µs | 100 µs |",
+        "| Kron | 2.00x | 2.00x |",
+        "| LowRank | 0.50x | 0.50x |",
+    ]
+
+
+@pytest.mark.parametrize("part", [part for part in tables.TABLES if part.startswith("speed/")])
 def test_tables(part, result):
     lines = tables.TABLES[part](result).splitlines()
     assert len(lines) > 2

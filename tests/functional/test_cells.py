@@ -122,6 +122,17 @@ def test_step_and_sequence_are_the_definition(case):
     close(found, carry)
 
 
+def test_a_cell_of_a_sum_reads_nothing_else(case):
+    cell, _, params, start, inputs = case
+    weights = cell.weights(single(params))
+    if not cell.summed:
+        pytest.skip("it reads both")
+    x = cell.project(weights, single(inputs[0]))
+    hidden = jnp.cos(jnp.arange(x.size)).reshape(x.shape)
+    apart = cell.apply(weights.extra, x, hidden, single(start))
+    close(apart, cell.apply(weights.extra, x + hidden, 0.0, single(start)))
+
+
 @pytest.mark.parametrize("structure", ["dense", "low rank", "packed"])
 def test_the_gradient_is_that_of_the_step_scanned(case, structure):
     """Batched inputs; every kernel of the structure, the packed one with its integers."""
