@@ -41,8 +41,8 @@ def measure(
     Returns:
         For JSON: the case, the limits of the machine, the share of its CPUs that others had, and
         for each contender the microseconds of a call (first quartile, median, third), how many
-        times faster it is than each dense or pruned form (the same quartiles, over rounds), bytes and
-        operations of its kernels, the share of the roofline it reaches, and its samples.
+        times faster it is than each dense or pruned form (the same quartiles, over rounds), bytes
+        and operations of its kernels, the share of the roofline it reaches, and its samples.
     """
     machine, others = roofline(), Others()
     samples: dict[str, list[Sample]] = {}

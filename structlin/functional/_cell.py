@@ -278,10 +278,9 @@ def _saved_run(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> Any:
 def _of_weights(
     how: tuple, parts: Any, dparts: Any, terms: Any, carries: Any, shape: tuple[int, ...] | None
 ) -> tuple[Any, Any]:
-    """What tangents of the weights add to every step, all at once: to the hidden product, of a
-    ``shape``, and to what `_apply` puts out.
+    """What tangents of the weights add to every step, all at once.
 
-    Carries are known by now, so these are products over all steps; transposed, they are the
+    They add to the hidden product, of a ``shape``, and to what `_apply` puts out. Carries are known by now, so these are products over all steps; transposed, they are the
     gradients of the weights, after the backward scan and not in it.
     """
     (recurrent, bias, extra), (drecurrent, dbias, dextra) = parts, dparts
