@@ -280,8 +280,9 @@ def _of_weights(
 ) -> tuple[Any, Any]:
     """What tangents of the weights add to every step, all at once.
 
-    They add to the hidden product, of a ``shape``, and to what `_apply` puts out. Carries are known by now, so these are products over all steps; transposed, they are the
-    gradients of the weights, after the backward scan and not in it.
+    They add to the hidden product, of a ``shape``, and to what `_apply` puts out. Carries are known
+    by now, so these are products over all steps; transposed, they are the gradients of the weights,
+    after the backward scan and not in it.
     """
     (recurrent, bias, extra), (drecurrent, dbias, dextra) = parts, dparts
     dhidden = own = None
