@@ -94,7 +94,7 @@ def slot_columns(v: jax.Array, values: jax.Array, indices: jax.Array, rows: int)
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         value, index = slot
         at = y.at[index.astype(jnp.int32)]
-        return at.add(value[:, None] * v, mode="promise_in_bounds"), None
+        return at.add(_scaled(value, v), mode="promise_in_bounds"), None
 
     start = jnp.zeros((rows, v.shape[1]), jnp.result_type(v, values))
     return _scan(add_slot, start, (values, indices))
@@ -115,10 +115,27 @@ def slot_columns_transposed(v: jax.Array, values: jax.Array, indices: jax.Array)
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         value, index = slot
         picked = jnp.asarray(v).at[index.astype(jnp.int32)].get(mode="promise_in_bounds")
-        return y + value[:, None] * picked, None
+        return y + _scaled(value, picked), None
 
     start = jnp.zeros((values.shape[1], v.shape[1]), jnp.result_type(v, values))
     return _scan(add_slot, start, (values, indices))
+
+
+@jax.custom_jvp
+def _scaled(value: jax.Array, v: jax.Array) -> jax.Array:
+    """``v``, ``(n, k)``, each of its rows times a number of ``value``, ``(n,)``."""
+    return value[:, None] * v
+
+
+@_scaled.defjvp
+def _scaled_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (value, v), (dvalue, dv) = primals, tangents
+    spread = dvalue[:, None]
+    if v.shape[1] >= WIDTH:
+        # Backward this is a sum over the columns. XLA adds them one by one, in order; a product
+        # with ones adds many at a time, which pays from a whole tile on.
+        spread = spread @ jnp.ones((1, v.shape[1]), dvalue.dtype)
+    return value[:, None] * v, spread * v + value[:, None] * dv
 
 
 def _scan(step: Callable[..., Any], start: jax.Array, slots: tuple[jax.Array, ...]) -> jax.Array:
