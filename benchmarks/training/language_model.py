@@ -74,7 +74,8 @@ def rate_rows() -> list[Row]:
 
 def word_rows(text: Text, settings: Settings) -> list[Row]:
     """The contenders of the papers, at their compression."""
-    models = [("Dense", 1.0), *((name, 25.0) for name in ("DopedKron", "LowRank", "Sparse"))]
+    names = "DopedKron", "LowRank", "Kron", "Sparse"
+    models = [("Dense", 1.0), *((name, 25.0) for name in names)]
     return [row_of(text, settings, name, asked) for name, asked in models]
 
 
