@@ -56,6 +56,35 @@ def test_kronecker_rmatmul_equals_kron(shapes, rng):
         assert_allclose(y, x @ dense, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shapes", [((3, 5), (4, 2)), ((2, 3), (5, 4)), ((32, 33), (34, 31))])
+@pytest.mark.parametrize("batch", [(), (1,), (3, 2)])
+def test_derivatives_of_kronecker_products(shapes, batch, rng, x64):
+    """Small and large ones of one row go different ways, and integer rows go with all factors."""
+    factors = [rng.normal(size=s) for s in shapes]
+    x = rng.normal(size=(*batch, shapes[0][0] * shapes[1][0]))
+
+    def loss(product, x, factors):
+        return jnp.sum(jnp.sin(product(x, factors)))
+
+    def plain(x, factors):
+        return x @ jnp.kron(*factors)
+
+    for k in (0, 1):
+        found, want = (
+            jax.jit(jax.grad(functools.partial(loss, f), argnums=k))(x, factors)
+            for f in (kernels.kronecker_rmatmul, plain)
+        )
+        jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-9, atol=1e-9), found, want)
+    rows = np.arange(x.size).reshape(x.shape) % 3
+    found, want = (
+        jax.grad(functools.partial(loss, f), argnums=1)(rows, factors)
+        for f in (kernels.kronecker_rmatmul, plain)
+    )
+    jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-9, atol=1e-9), found, want)
+    several = jax.vmap(lambda x: kernels.kronecker_rmatmul(x, factors))(np.stack([x, 2 * x]))
+    assert_allclose(several[1], 2 * plain(x, factors), rtol=1e-9, atol=1e-9)
+
+
 def slots(rng, k=3, m=5, n=4):
     """Values, unsigned row numbers with a repeat, and the dense matrix of the two."""
     values = rng.normal(size=(k, n)).astype("f")
@@ -111,7 +140,10 @@ def test_many_rows_times_no_columns_are_empty():
     assert not kernels.slot_matmul(np.ones((9, 0), "f"), values, indices, 11).any()
 
 
-@pytest.mark.parametrize(("batch", "k"), [((), 3), ((2, 3), 3), ((0,), 3), ((3, 5), 9), ((70,), 9)])
+BATCHES = [((), 3), ((2, 3), 3), ((0,), 3), ((3, 5), 9), ((64,), 9), ((2, 64), 9), ((70,), 9)]
+
+
+@pytest.mark.parametrize(("batch", "k"), BATCHES)
 def test_the_written_gradient_equals_the_derived_one(batch, k, rng, x64):
     values, indices, _ = slots(rng, k)
     x = rng.normal(size=(*batch, 5))
@@ -136,11 +168,16 @@ def test_gradients_of_mixed_precision_keep_each_dtype(rng):
     assert (dx.dtype, dv.dtype) == (jnp.bfloat16, np.float32)
 
 
-def test_slot_gradients_of_integer_rows(rng):
-    values, indices, dense = slots(rng)
-    x = np.arange(10).reshape(2, 5)
+@pytest.mark.parametrize(("rows", "k"), [(2, 3), (64, 9)])
+def test_slot_gradients_of_integers(rows, k, rng):
+    values, indices, _ = slots(rng, k)
+    x = np.arange(5 * rows).reshape(rows, 5)
     got = jax.grad(lambda v: jnp.sum(kernels.slot_rmatmul(x, v, indices)))(values)
     assert_allclose(got, x.sum(0)[indices], rtol=1e-6)
+    ones = np.ones(values.shape, np.int32)
+    left = jax.grad(lambda x: jnp.sum(kernels.slot_rmatmul(x, ones, indices)))(x * 1.0)
+    counts = np.bincount(indices.ravel(), minlength=5)
+    assert_allclose(left, np.broadcast_to(counts, x.shape), rtol=1e-6)
 
 
 def test_slot_products_of_conflicting_shapes_raise(rng):
@@ -166,6 +203,22 @@ def test_slots_are_gathered_at_once_on_an_accelerator(batch, rng, x64, accelerat
     got = jax.grad(lambda v: jnp.sum(jnp.sin(right(x, v, indices))))(values.astype(float))
     want = jax.grad(lambda v: jnp.sum(jnp.sin(plain_rmatmul(x, v, indices))))(values.astype(float))
     assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 40)])
+def test_blocks_are_gathered_at_once_on_an_accelerator(batch, rng, accelerated, monkeypatch):
+    monkeypatch.setattr("structlin.kernels._block_sparse._small", lambda *_: False)
+    values = rng.normal(size=(3, 4, 2, 5)).astype("f")  # 3 blocks of 2 x 5 in each of 4 columns
+    indices = rng.integers(0, 6, (3, 4)).astype(np.uint8)
+    dense = np.zeros((12, 20), "f")
+    for s, b in itertools.product(range(3), range(4)):
+        i, j = 2 * indices[s, b], 5 * b
+        dense[i : i + 2, j : j + 5] += values[s, b]
+    x, y = rng.normal(size=(*batch, 12)).astype("f"), rng.normal(size=(*batch, 20)).astype("f")
+    assert "scan" not in str(jax.make_jaxpr(lambda v: kernels.block_rmatmul(x, v, indices))(values))
+    assert_allclose(kernels.block_rmatmul(x, values, indices), x @ dense, rtol=1e-4, atol=1e-5)
+    left = kernels.block_matmul(y, values, indices, 12)
+    assert_allclose(left, y @ dense.T, rtol=1e-4, atol=1e-5)
 
 
 def test_too_many_rows_are_scanned_on_an_accelerator_too(rng, accelerated, monkeypatch):

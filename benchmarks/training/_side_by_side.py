@@ -3,7 +3,7 @@
 A step of an LSTM is a small product, and each waits for the one before: one model leaves most of an
 accelerator idle. Here the kernels of all models are formed, so that they have one shape, and a step
 of the scan is one batched product. Each model has its own embedding, output layer, loss, clipping
-and optimiser; what it learns does not depend on the others.
+and optimiser, so its gradients do not depend on the others; its dropout depends on its place.
 """
 
 import dataclasses
@@ -114,7 +114,8 @@ def side_by_side_rows(
         settings: Their sizes.
         members: The models.
         seed: Of parameters, batches and dropout.
-        keep: Whether checkpoints are written; one of many models takes longer than many steps.
+        keep: Whether checkpoints are written; one of many models takes as long as
+            many steps.
     """
     shared = {"text": text.name, "vocabulary": len(text.vocabulary), "seed": seed}
     shared |= {"precision": PRECISION} | dataclasses.asdict(settings)

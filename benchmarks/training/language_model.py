@@ -16,9 +16,9 @@ word.
 The small scale: Shakespeare's characters (``tinyshakespeare``), one LSTM of 256, each structure at
 its best rate of those tried on the validation part, after 1,500 steps of seed 0 at 10x. The words:
 the 10,000 most frequent ones of WikiText-2, one LSTM of 650 that reads the text once. The medium
-scale: all of its words, two LSTMs of 650, dropout, 39 epochs, as Zaremba et al. (2014) have it but
-for Adam. Rates there are those of the small scale times 256 / 650, as the rate of kernels should
-fall under Adam (Yang et al., 2021).
+scale: all of its words, two LSTMs of 650, dropout, the layers of Zaremba et al. (2014), all models
+in one program (`_side_by_side.py`), for some five passes. Rates there are those of the small scale
+times 256 / 650, as the rate of kernels should fall under Adam (Yang et al., 2021).
 """
 
 import dataclasses
@@ -94,7 +94,7 @@ def medium_rows(text: Text, seed: int = 0, *, keep: bool = True) -> list[Row]:
 
 
 def medium_rate_rows(text: Text, *, keep: bool = True) -> list[Row]:
-    """Those of most interest at half, once and twice the rate, in a twelfth of the steps."""
+    """Those of most interest at half, once and twice the rate, in fewer steps."""
     each = []
     for name, asked in (("Dense", 1.0), ("DopedKron", BY_COUNT), ("LowRank", 25.0)):
         usual = scaled(name, MEDIUM).learning_rate

@@ -3,12 +3,13 @@
 A case is measured as one: its contenders take turns, round by round, and each is compared with the
 dense form written by hand that took part in the same rounds.
 
-Every structure is in every case, in XLA and, where native code is made for so many rows, natively.
+The structures of `MAIN` are in every case but two, in XLA and, where native code is made for so many rows, natively.
 Of the product of hidden sizes (256, 650, 1500), batches (1, 16, 64) and steps (1, 35, 100) the
 cases are: every product of an input with the kernel of four gates; of whole layers all batches at
 35 steps and all steps at batch 1 for 650 units, and batches 1 and 16 at 35 steps for the other two,
-with one step for 1500 and 100 for 256; training steps of 20 sequences of 35 steps for 256 and 650
-units; and shares of entries from 1 to 30 % of a sparse product of 650.
+with one step for 1500 and 100 for 256; and training steps of 20 sequences of 35 steps for 256 and
+650 units. The two are shares of entries from 1 to 30 % of a sparse product of 650, and a layer of
+650 with HMD beside pruned kernels of its size.
 """
 
 import dataclasses
@@ -70,7 +71,7 @@ PRUNED: Mapping[str, Callable[[int], Spec]] = {
     "Sparse 2x": lambda _: Sparse(compression=2),
     "Sparse 50 %": _sparse(0.5),
 }
-"""As small as `HMD 2x`, in bytes and in the papers' count, which leaves indices out."""
+"""As small as `HMD 2x` in bytes, and in the papers' count, which leaves indices out."""
 
 STRUCTURES: Mapping[str, Callable[[int], Spec]] = MAIN | BY_DENSITY | PRUNED
 """Name -> the spec of a matrix of so many columns. The share is that of zeros; blocks are of one

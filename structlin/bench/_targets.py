@@ -51,7 +51,7 @@ TARGETS = (
     Target(BATCH, "Sparse 98 %, XLA", "Dense by hand", 6, 10),
     Target(BATCH, "Sparse 98 %, native", "Dense by hand", 6, 10),
 )
-"""What structures must reach beside the dense forms of their cases, and what they reach for."""
+"""What structures must reach beside others of their cases, and what they reach for."""
 
 CALL_TARGETS = {"must": 3.0, "reach": 1.0}
 """The microseconds that a call of a layer may take over an empty compiled function."""

@@ -53,11 +53,17 @@ class Cell(Gated):
         input_biases: The gates with a bias on the side of the inputs.
         recurrent_biases: The gates with a bias on the side of the hidden state.
         recurrent: Whether there is a recurrent kernel.
-        summed: Whether `apply` reads no more of its ``projected`` and ``hidden`` than their sum.
+        summed: Whether `apply` reads no more of its ``projected`` and ``hidden`` than their sum; of
+            a subclass with an `apply` of its own, only if that says so.
     """
 
     recurrent: ClassVar[bool] = True
     summed: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "apply" in cls.__dict__ and "summed" not in cls.__dict__:
+            cls.summed = False
 
     @property
     def native(self) -> str:
@@ -228,12 +234,11 @@ def _recurrence_jvp(how, primals, tangents):
     (parts, projected, carry), (dparts, dprojected, dcarry) = primals, tangents
     parts, dparts = in_xla(parts), in_xla(dparts)
     recurrent, _, extra = parts
-    last, (outputs, carries, hidden) = _saved_run(how, parts, projected, carry)
-    shape = hidden if hidden is None else hidden.shape
+    last, (outputs, carries, saved) = _saved_run(how, parts, projected, carry)
     summed = _summed(how[0], recurrent)
-    terms = (hidden, None) if summed else (projected, hidden)
-    dhidden, own = _of_weights(how, parts, dparts, terms, carries, shape)
-    dterms = (dprojected + dhidden, None) if summed else (dprojected, dhidden)
+    terms = (saved, None) if summed else (projected, saved)
+    dhidden, own = _of_weights(how, parts, dparts, terms, carries)
+    dterms = (_beside(dprojected, dhidden) + dhidden, None) if summed else (dprojected, dhidden)
 
     # What is saved of a step is its carry and products; the gates are computed again backward.
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -241,15 +246,14 @@ def _recurrence_jvp(how, primals, tangents):
         carry, terms, dterms, own = saved
         if recurrent is not None:
             _, dstate = jax.jvp(how[0].state, (carry,), (dcarry,))
-            first, *rest = dterms
-            more = _affine(dstate, recurrent, None)
-            dterms = (first + more, None) if summed else (first, rest[0] + more)
+            more, (first, second) = _affine(dstate, recurrent, None), dterms
+            dterms = (first + more, None) if summed else (first, second + more)
         inner = functools.partial(_apply, how, extra)
         _, found = jax.jvp(inner, (terms, carry), (dterms, dcarry))
         return found if own is None else jax.tree.map(jnp.add, found, own)
 
-    saved = carries, terms, dterms, own
-    dlast, doutputs = jax.lax.scan(step, dcarry, saved, unroll=how[1])
+    all_saved = carries, terms, dterms, own
+    dlast, doutputs = jax.lax.scan(step, dcarry, all_saved, unroll=how[1])
     return (last, outputs), (dlast, doutputs)
 
 
@@ -257,11 +261,16 @@ def _summed(cell: Cell, recurrent: Any) -> bool:
     return cell.summed and recurrent is not None
 
 
+def _beside(steps: jax.Array, other: jax.Array) -> jax.Array:
+    """``steps``, time first, with the leading axes of ``other`` that it lacks."""
+    return jnp.expand_dims(steps, tuple(range(1, 1 + other.ndim - steps.ndim)))
+
+
 def _saved_run(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> Any:
     """The last carry, and of every step the output, the carry before and the hidden product.
 
-    Where the cell needs no more than its sum with the projection, that is in its place: one array
-    to read and one to write instead of two, backward too.
+    Where the cell needs no more than the sum of projection and product, that is in the product's
+    place: one array to read and one to write instead of two, backward too.
     """
     recurrent, bias, extra = parts
     summed = _summed(how[0], recurrent)
@@ -276,11 +285,11 @@ def _saved_run(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> Any:
 
 
 def _of_weights(
-    how: tuple, parts: Any, dparts: Any, terms: Any, carries: Any, shape: tuple[int, ...] | None
+    how: tuple, parts: Any, dparts: Any, terms: tuple[Any, Any], carries: Any
 ) -> tuple[Any, Any]:
     """What tangents of the weights add to every step, all at once.
 
-    They add to the hidden product, of a ``shape``, and to what `_apply` puts out. Carries are known
+    They add to the hidden product, and to what `_apply` puts out. Carries are known
     by now, so these are products over all steps; transposed, they are the gradients of the weights,
     after the backward scan and not in it.
     """
@@ -290,7 +299,7 @@ def _of_weights(
         states = how[0].state(carries)
         product = functools.partial(_affine, merge_rows(states))
         _, dhidden = jax.jvp(product, (recurrent, bias), (drecurrent, dbias))
-        dhidden = dhidden.reshape(shape)
+        dhidden = dhidden.reshape(*states.shape[:-1], dhidden.shape[-1])
     if jax.tree.leaves(extra):
 
         def inner(extra: Any) -> Any:

@@ -93,10 +93,12 @@ def slot_columns(v: jax.Array, values: jax.Array, indices: jax.Array, rows: int)
 
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         value, index = slot
+        value, each = value.astype(kind), v.astype(kind)
         at = y.at[index.astype(jnp.int32)]
-        return at.add(_scaled(value, v), mode="promise_in_bounds"), None
+        return at.add(_scaled(value, each), mode="promise_in_bounds"), None
 
-    start = jnp.zeros((rows, v.shape[1]), jnp.result_type(v, values))
+    kind = jnp.result_type(v, values)
+    start = jnp.zeros((rows, v.shape[1]), kind)
     return _scan(add_slot, start, (values, indices))
 
 
@@ -115,15 +117,16 @@ def slot_columns_transposed(v: jax.Array, values: jax.Array, indices: jax.Array)
     def add_slot(y: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         value, index = slot
         picked = jnp.asarray(v).at[index.astype(jnp.int32)].get(mode="promise_in_bounds")
-        return y + _scaled(value, picked), None
+        return y + _scaled(value.astype(kind), picked.astype(kind)), None
 
-    start = jnp.zeros((values.shape[1], v.shape[1]), jnp.result_type(v, values))
+    kind = jnp.result_type(v, values)
+    start = jnp.zeros((values.shape[1], v.shape[1]), kind)
     return _scan(add_slot, start, (values, indices))
 
 
 @jax.custom_jvp
 def _scaled(value: jax.Array, v: jax.Array) -> jax.Array:
-    """``v``, ``(n, k)``, each of its rows times a number of ``value``, ``(n,)``."""
+    """``v``, ``(n, k)``, each of its rows times a number of ``value``, ``(n,)``, of one dtype."""
     return value[:, None] * v
 
 
@@ -134,7 +137,8 @@ def _scaled_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     if v.shape[1] >= WIDTH:
         # Backward this is a sum over the columns. XLA adds them one by one, in order; a product
         # with ones adds many at a time, which pays from a whole tile on.
-        spread = spread @ jnp.ones((1, v.shape[1]), dvalue.dtype)
+        ones = jnp.ones((1, v.shape[1]), dvalue.dtype)
+        spread = jnp.matmul(spread, ones, precision="highest")
     return value[:, None] * v, spread * v + value[:, None] * dv
 
 

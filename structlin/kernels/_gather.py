@@ -18,8 +18,8 @@ __all__ = [
 ]
 
 LAUNCHED = 1 << 26
-"""The most numbers that are gathered at once on an accelerator; one product of two of them and
-their sum make one kernel, so most are never stored."""
+"""The most numbers that are gathered at once on an accelerator; XLA may make one kernel of that,
+the product and the sum."""
 
 
 def gather_rows(table: jax.Array, rows: jax.Array) -> jax.Array:
@@ -97,11 +97,15 @@ def in_one_launch(x: jax.Array, count: int) -> bool:
 
     On an accelerator every step of a loop is a launch, which takes longer than what it computes: a
     loop over the slots of a doped recurrent kernel of 650 units took ten times as long as a dense
-    product on an H200 (``benchmarks/results/speed_gpu.json``).
+    product on an H200 (``benchmarks/results/speed_gpu.json``). The device is the default one when
+    the product is traced; what is exported for another has the form for this one.
     """
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    device = chosen or jax.default_backend()
+    platform = getattr(device, "platform", device)
     rows = math.prod(x.shape[:-1])
     known = isinstance(rows, int) and isinstance(count, int)
-    return known and count > 0 and jax.default_backend() != "cpu" and rows * count <= LAUNCHED
+    return known and count > 0 and platform != "cpu" and rows * count <= LAUNCHED
 
 
 def explicit_mesh() -> bool:

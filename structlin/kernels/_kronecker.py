@@ -1,8 +1,10 @@
 """Products with a Kronecker matrix: the order of contraction decides the cost."""
 
+import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +20,8 @@ REPEATED = 2
 result."""
 
 LOOPED = 1 << 16
-"""Up to so many operations of one row a loop takes less time than calling for two products: a fifth
-of it at 40 units and 160 columns, two thirds at 256 and 1,024."""
+"""Up to so many operations of one row a loop takes less time than calling for two products: a
+fourth at 40 units and 160 columns, two thirds at 256 and 1,024."""
 
 
 def kronecker_order(shapes: Shapes, costs: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -71,32 +73,56 @@ def kronecker_rmatmul(x: jax.Array, factors: Sequence[jax.Array]) -> jax.Array:
     width = math.prod(n for _, n in shapes)
     if k == 2 and math.prod(batch) == 1:
         folded = x.reshape(shapes[0][0], shapes[1][0])
-        product = _in_a_loop if kronecker_flops(shapes) <= LOOPED else _in_two
+        small = kronecker_flops(shapes) <= LOOPED
         for i in kronecker_order(shapes):
-            folded = product(folded, factors, i)
+            both = _promoted(folded, factors[i])
+            folded = _in_a_loop(*both, i) if small else _in_a_product(*both, i)
         return folded.reshape(*batch, width)
     folded = x.reshape(*batch, *(m for m, _ in shapes))
     for i in kronecker_order(shapes):
-        folded = _last(folded, factors[i]) if i == k - 1 else _along(folded, factors[i], i - k)
+        if i == k - 1:
+            folded = _last(*_promoted(folded, factors[i]))
+        else:
+            folded = _along(folded, factors[i], i - k)
     return folded.reshape(*batch, width)
 
 
-def _in_two(folded: jax.Array, factors: Sequence[jax.Array], i: int) -> jax.Array:
-    """One row, ``(m_1, m_2)``, contracted with factor ``i``: a plain product is the fastest."""
-    return factors[0].T @ folded if i == 0 else folded @ factors[1]
+def _promoted(folded: jax.Array, factor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    kind = jnp.result_type(folded, factor)
+    return folded.astype(kind), factor.astype(kind)
 
 
-def _in_a_loop(folded: jax.Array, factors: Sequence[jax.Array], i: int) -> jax.Array:
-    """The same as one fused loop."""
+def _in_a_product(folded: jax.Array, factor: jax.Array, i: int) -> jax.Array:
+    """One row, ``(m_1, m_2)``, contracted with factor ``i`` of two."""
+    return factor.T @ folded if i == 0 else folded @ factor
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _in_a_loop(folded: jax.Array, factor: jax.Array, i: int) -> jax.Array:
+    """The same as one fused loop, of which only derivatives are products."""
     if i == 0:
-        return (factors[0][:, :, None] * folded[:, None, :]).sum(0)
-    return (folded[:, :, None] * factors[1]).sum(1)
+        return (factor[:, :, None] * folded[:, None, :]).sum(0, dtype=folded.dtype)
+    return (folded[:, :, None] * factor).sum(1, dtype=folded.dtype)
 
 
+@_in_a_loop.defjvp
+def _in_a_loop_jvp(i: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (folded, factor), (dfolded, dfactor) = primals, tangents
+    change = _in_a_product(dfolded, factor, i) + _in_a_product(folded, dfactor, i)
+    return _in_a_loop(folded, factor, i), change
+
+
+@jax.custom_jvp
 def _last(folded: jax.Array, factor: jax.Array) -> jax.Array:
-    """``folded @ factor`` as one plain product, as its derivatives are then."""
-    rows = merge_rows(folded)
-    return (rows @ factor).reshape(*folded.shape[:-1], factor.shape[1])
+    """``folded @ factor``; the derivative of the factor is one plain product of all rows."""
+    return folded @ factor
+
+
+@_last.defjvp
+def _last_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (folded, factor), (dfolded, dfactor) = primals, tangents
+    change = (merge_rows(folded) @ dfactor).reshape(*folded.shape[:-1], factor.shape[1])
+    return folded @ factor, dfolded @ factor + change
 
 
 def _along(folded: jax.Array, factor: jax.Array, axis: int) -> jax.Array:

@@ -28,7 +28,8 @@ def slot_rmatmul(x: jax.Array, values: jax.Array, indices: jax.Array) -> jax.Arr
         ``(..., n)``.
     """
     if in_one_launch(x, values.size):
-        return (_gather(x, indices) * values).sum(-2)
+        products = _gather(x, indices) * values
+        return products.sum(-2, dtype=products.dtype)
     y = by_columns(x, len(values), lambda v: slot_columns_transposed(v, values, indices))
     if y is not None:
         return y

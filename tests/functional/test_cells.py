@@ -133,6 +133,36 @@ def test_a_cell_of_a_sum_reads_nothing_else(case):
     close(apart, cell.apply(weights.extra, x + hidden, 0.0, single(start)))
 
 
+@pytest.mark.parametrize("batch", [STEPS, STEPS + 1])
+def test_inputs_may_be_shared_by_a_batch_of_carries(batch):
+    rng = np.random.default_rng(0)
+    cell = functional.LSTM()
+    weights = cell.weights(single(sides(rng, 4, 4)))
+    carry, inputs = single((tuple(draw(rng, batch, H) for _ in "ch"), draw(rng, STEPS, IN)))
+    found, want = (
+        jax.grad(lambda w, x, run=run: (run(w, carry, x)[1] ** 2).sum(), argnums=(0, 1))
+        for run in (cell.sequence, lambda *a: scanned(cell, *a))
+    )
+    close(found(weights, inputs), want(weights, inputs))
+
+
+def test_a_cell_of_ones_own_reads_what_it_wants():
+    class Apart(functional.LSTM):
+        def apply(self, extra, projected, hidden, carry):
+            return super().apply(extra, projected, 2 * jnp.tanh(hidden), carry)
+
+    assert not Apart.summed
+    rng = np.random.default_rng(0)
+    cell = Apart()
+    weights = cell.weights(single(sides(rng, 4, 4)))
+    rest = single((tuple(draw(rng, H) for _ in "ch"), draw(rng, STEPS, IN)))
+    found, want = (
+        jax.grad(lambda w, run=run: (run(w, *rest)[1] ** 2).sum())(weights)
+        for run in (cell.sequence, lambda *a: scanned(cell, *a))
+    )
+    close(found, want)
+
+
 @pytest.mark.parametrize("structure", ["dense", "low rank", "packed"])
 def test_the_gradient_is_that_of_the_step_scanned(case, structure):
     """Batched inputs; every kernel of the structure, the packed one with its integers."""
