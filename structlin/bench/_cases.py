@@ -4,12 +4,12 @@ A case is measured as one: its contenders take turns, round by round, and each i
 dense form written by hand that took part in the same rounds.
 
 The structures of `MAIN` are in every case but two, in XLA and, where native code is made for so
-many rows, natively. Of the product of hidden sizes (256, 650, 1500), batches (1, 16, 64) and steps (1, 35, 100) the
-cases are: every product of an input with the kernel of four gates; of whole layers all batches at
-35 steps and all steps at batch 1 for 650 units, and batches 1 and 16 at 35 steps for the other two,
-with one step for 1500 and 100 for 256; and training steps of 20 sequences of 35 steps for 256 and
-650 units. The two are shares of entries from 1 to 30 % of a sparse product of 650, and a layer of
-650 with HMD beside pruned kernels of its size.
+many rows, natively. Of the product of hidden sizes (256, 650, 1500), batches (1, 16, 64) and steps
+(1, 35, 100) the cases are: every product of an input with the kernel of four gates; of whole layers
+all batches at 35 steps and all steps at batch 1 for 650 units, and batches 1 and 16 at 35 steps for
+the other two, with one step for 1500 and 100 for 256; and training steps of 20 sequences of 35
+steps for 256 and 650 units. The two are shares of entries from 1 to 30 % of a sparse product of
+650, and a layer of 650 with HMD beside pruned kernels of its size.
 """
 
 import dataclasses
