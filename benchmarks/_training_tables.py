@@ -190,13 +190,14 @@ def classifiers(task: str) -> Any:
             sizes = rows[0]["sizes"]
             kernels, model = (f"{sizes[p]['compression']:.1f}x" for p in ("kernels", "model"))
             kb = f"{sizes['model']['bytes'] / 1000:.1f}"
-            time = [f"{rows[0].get('microseconds', math.nan):.0f}"] if timed else []
-            return [asked, structure, kernels, model, kb, _cell(rows, 2), *time]
+            time = rows[0].get("microseconds")
+            last = [f"{time:.0f}" if time else ""] if timed else []
+            return [asked, structure, kernels, model, kb, _cell(rows, 2), *last]
 
         def order(item: tuple[str, Rows]) -> tuple[float, float]:
             return item[1][0]["recipe"]["asked"], -_bits(item[1])
 
-        header = ["asked", "structure", "kernels", "model", "KB", "test %"] + ["us"] * timed
+        header = ["asked", "structure", "kernels", "model", "KB", "test %"] + ["µs"] * timed
         body = [cells(*item) for item in sorted(found.items(), key=order)]
         for name in _refused(result, f"{task}, "):
             structure, _, asked = name.rpartition(", ")
