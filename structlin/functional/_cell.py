@@ -1,15 +1,12 @@
-"""What the recurrent cells share: the step, the hoisted sequence, and one gradient for all.
+"""What the recurrent cells share: the step, and the hoisted sequence.
 
 A cell is three things: the projection of its inputs, the product of its hidden state with the
 recurrent kernel, and a rule that makes the new carry of both, entry by entry. The sequence projects
-all inputs in one product before the scan; the gradient of the recurrent kernel, of its bias and of
-the cell's own parameters is one product after the backward scan. Derivatives are of any mode and
-order.
+all inputs in one product before the scan, `_recurrence.py`.
 """
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,8 +15,9 @@ import jax.numpy as jnp
 
 from structlin.functional._cell_params import Gated, read
 from structlin.functional._dense import Kernel, dense, promote, side_by_side
-from structlin.functional._native import in_xla, native_recurrence, runs_natively
-from structlin.kernels import carry_beside, merge_rows
+from structlin.functional._native import runs_natively
+from structlin.functional._recurrence import affine, recurrence
+from structlin.kernels import carry_beside
 from structlin.matrices import Dense, Matrix
 
 __all__ = ["Cell", "CellWeights"]
@@ -108,9 +106,9 @@ class Cell(Gated):
         projected = self.project(weights, inputs, dtype)
         parts = recurrent, bias, extra = _promoted(self, weights, carry, dtype)
         if runs_natively(self.native, parts, projected[None], carry):
-            last, outputs = _recurrence((self, 1, False), parts, projected[None], carry)
+            last, outputs = recurrence((self, 1, False), parts, projected[None], carry)
             return last, outputs[0]
-        return self.apply(extra, projected, _affine(self.state(carry), recurrent, bias), carry)
+        return self.apply(extra, projected, affine(self.state(carry), recurrent, bias), carry)
 
     def sequence(
         self,
@@ -139,7 +137,7 @@ class Cell(Gated):
         projected = self.project(weights, inputs, dtype)
         carry = carry_beside(carry, projected)
         parts = _promoted(self, weights, carry, dtype)
-        return _recurrence((self, unroll, history), parts, projected, carry)
+        return recurrence((self, unroll, history), parts, projected, carry)
 
     def weights(self, params: Mapping[str, Any], *, split: bool = False) -> CellWeights:
         """Reads the parameters of a Linen cell, Flax's or this library's.
@@ -188,122 +186,3 @@ def _matrix(kernel: Kernel) -> Matrix:
 def _promoted(cell: Cell, weights: CellWeights, carry: Any, dtype: Any) -> tuple[Any, Any, Any]:
     parts = weights.recurrent, weights.recurrent_bias, weights.extra
     return promote((cell.state(carry), *parts), dtype)[1:]
-
-
-def _affine(state: jax.Array, recurrent: Kernel | None, bias: jax.Array | None) -> Any:
-    """``state @ recurrent + bias``, a short bias being that of the last columns."""
-    if recurrent is None:
-        return None
-    product = state.astype(recurrent.dtype) @ recurrent
-    if bias is None:
-        return product
-    short = product.shape[-1] - bias.shape[-1]
-    return product + (jnp.pad(bias, (short, 0)) if short else bias)
-
-
-def _apply(how: tuple, extra: Any, terms: Any, carry: Any) -> tuple[Any, Any]:
-    """A step of the projection and the hidden product, or of their sum and ``None``."""
-    cell, _, history = how
-    projected, hidden = terms
-    hidden = 0.0 if hidden is None else hidden
-    carry, output = cell.apply(extra, projected, hidden, carry)
-    return carry, (carry, output) if history else output
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _recurrence(how, parts, projected, carry):
-    cell, _, history = how
-    if not history and runs_natively(cell.native, parts, projected, carry):
-        definition = functools.partial(_scanned, how)
-        return native_recurrence(cell.native, definition, parts, projected, carry)
-    return _scanned(how, parts, projected, carry)
-
-
-def _scanned(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> tuple[Any, Any]:
-    """The last carry, and what `_apply` puts out in every step."""
-    recurrent, bias, extra = parts
-
-    def step(carry: Any, x: jax.Array):
-        return _apply(how, extra, (x, _affine(how[0].state(carry), recurrent, bias)), carry)
-
-    return jax.lax.scan(step, carry, projected, unroll=how[1])
-
-
-@_recurrence.defjvp
-def _recurrence_jvp(how, primals, tangents):
-    (parts, projected, carry), (dparts, dprojected, dcarry) = primals, tangents
-    parts, dparts = in_xla(parts), in_xla(dparts)
-    recurrent, _, extra = parts
-    last, (outputs, carries, saved) = _saved_run(how, parts, projected, carry)
-    summed = _summed(how[0], recurrent)
-    terms = (saved, None) if summed else (projected, saved)
-    dhidden, own = _of_weights(how, parts, dparts, terms, carries)
-    dterms = (_beside(dprojected, dhidden) + dhidden, None) if summed else (dprojected, dhidden)
-
-    # What is saved of a step is its carry and products; the gates are computed again backward.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def step(dcarry: Any, saved: Any):
-        carry, terms, dterms, own = saved
-        if recurrent is not None:
-            _, dstate = jax.jvp(how[0].state, (carry,), (dcarry,))
-            more, (first, second) = _affine(dstate, recurrent, None), dterms
-            dterms = (first + more, None) if summed else (first, second + more)
-        inner = functools.partial(_apply, how, extra)
-        _, found = jax.jvp(inner, (terms, carry), (dterms, dcarry))
-        return found if own is None else jax.tree.map(jnp.add, found, own)
-
-    all_saved = carries, terms, dterms, own
-    dlast, doutputs = jax.lax.scan(step, dcarry, all_saved, unroll=how[1])
-    return (last, outputs), (dlast, doutputs)
-
-
-def _summed(cell: Cell, recurrent: Any) -> bool:
-    return cell.summed and recurrent is not None
-
-
-def _beside(steps: jax.Array, other: jax.Array) -> jax.Array:
-    """``steps``, time first, with the leading axes of ``other`` that it lacks."""
-    return jnp.expand_dims(steps, tuple(range(1, 1 + other.ndim - steps.ndim)))
-
-
-def _saved_run(how: tuple, parts: Any, projected: jax.Array, carry: Any) -> Any:
-    """The last carry, and of every step the output, the carry before and the hidden product.
-
-    Where the cell needs no more than the sum of projection and product, that is in the product's
-    place: one array to read and one to write instead of two, backward too.
-    """
-    recurrent, bias, extra = parts
-    summed = _summed(how[0], recurrent)
-
-    def step(carry: Any, x: jax.Array):
-        hidden = _affine(how[0].state(carry), recurrent, bias)
-        terms = (x + hidden, None) if summed else (x, hidden)
-        after, output = _apply(how, extra, terms, carry)
-        return after, (output, carry, terms[0] if summed else hidden)
-
-    return jax.lax.scan(step, carry, projected, unroll=how[1])
-
-
-def _of_weights(
-    how: tuple, parts: Any, dparts: Any, terms: tuple[Any, Any], carries: Any
-) -> tuple[Any, Any]:
-    """What tangents of the weights add to every step, all at once.
-
-    They add to the hidden product, and to what `_apply` puts out. Carries are known
-    by now, so these are products over all steps; transposed, they are the gradients of the weights,
-    after the backward scan and not in it.
-    """
-    (recurrent, bias, extra), (drecurrent, dbias, dextra) = parts, dparts
-    dhidden = own = None
-    if recurrent is not None:
-        states = how[0].state(carries)
-        product = functools.partial(_affine, merge_rows(states))
-        _, dhidden = jax.jvp(product, (recurrent, bias), (drecurrent, dbias))
-        dhidden = dhidden.reshape(*states.shape[:-1], dhidden.shape[-1])
-    if jax.tree.leaves(extra):
-
-        def inner(extra: Any) -> Any:
-            return _apply(how, extra, terms, carries)
-
-        _, own = jax.jvp(inner, (extra,), (dextra,))
-    return dhidden, own
