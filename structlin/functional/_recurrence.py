@@ -81,7 +81,10 @@ def _recurrence_jvp(how, primals, tangents):
         carry, terms, dterms, own = saved
         if recurrent is not None:
             _, dstate = jax.jvp(how[0].state, (carry,), (dcarry,))
-            more, (first, second) = affine(dstate, recurrent, None), dterms
+            # By its derivative, though it is linear: what is transposed then follows its rules.
+            product = functools.partial(affine, recurrent=recurrent, bias=None)
+            _, more = jax.jvp(product, (how[0].state(carry),), (dstate,))
+            first, second = dterms
             dterms = (first + more, None) if summed else (first, second + more)
         inner = functools.partial(_apply, how, extra)
         _, found = jax.jvp(inner, (terms, carry), (dterms, dcarry))
