@@ -89,7 +89,7 @@ def training_map(result: dict[str, Any]) -> Figure | None:
     if not widths:
         return None
     shades, names = mpl.colormaps["Dark2"], list(found[widths[0]])
-    size = (3.6 * len(widths), 4.0)
+    size = (max(7.2, 3.6 * len(widths)), 4.0)  # the legend needs its width
     figure, panels = plt.subplots(1, len(widths), figsize=size, squeeze=False, sharey=True)
     for width, axes in zip(widths, panels[0], strict=True):
         for name, points in found[width].items():
