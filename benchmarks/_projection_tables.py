@@ -133,7 +133,23 @@ def speed(result: dict[str, Any]) -> str:
     return markdown([*header, *(f"texts a second, {n}" for n in said)], map(cells, found), 2)
 
 
+def commands(result: dict[str, Any]) -> str:
+    """What `structlin train` made of each set, and the minutes that all of it took."""
+    header = ("set", "minutes", "size", "network", "taught", "right", "macro-F1", "bytes", "µs")
+
+    def cells(row: dict[str, Any], own: dict[str, Any], *, first: bool) -> list[str]:
+        whole = [SETS[row["name"]], f"{row['seconds'] / 60:.1f}"] if first else ["", ""]
+        shares = [f"{100 * own[key]:.1f}" for key in ("accuracy", "macro_f1")]
+        taught = "" if own["taught"] == "none" else own["taught"]
+        names = [own["size"], own["kind"], taught]
+        return [*whole, *names, *shares, f"{own['bytes']:,}", f"{own['microseconds']:.0f}"]
+
+    rows = ((r, own, i == 0) for r in result["rows"] for i, own in enumerate(r["models"]))
+    return markdown(header, (cells(r, own, first=first) for r, own, first in rows), 5)
+
+
 TABLES = {
+    "train_command": commands,
     "projections/digits": digits,
     "projections/texts": texts,
     "projections/mistakes": mistakes,

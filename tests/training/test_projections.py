@@ -257,3 +257,25 @@ def test_tables_show_every_row():
     row = {"name": "atis, small bag, 1 core", "recipe": {"cores": 1}, "figures": timed}
     table = tables.TABLES["projections_speed"]({"rows": [row]})
     assert "| ATIS | small bag | 64 | 200 | 60,000 |" in table
+
+
+def test_the_command_is_run_on_all_parts_and_shown(rng, tmp_path, monkeypatch):
+    command = importlib.import_module("train_command")
+
+    def part(n):
+        targets = rng.integers(0, 3, n).astype(np.int32)
+        return labelled.Part(
+            [f"{list(ASKED.values())[i]} {rng.random()}" for i in targets], targets
+        )
+
+    parts = part(60), part(20), labelled.Part(["what is that"], np.array([-1], np.int32))
+    whole = labelled.Texts("atis", tuple(ASKED), *parts)
+    monkeypatch.setattr(labelled, "texts", lambda name, limit: whole)
+    monkeypatch.setattr(command, "SIZES", "tiny")
+    monkeypatch.setitem(command.OPTIONS, "atis", ["--epochs", "1", "--distill", "none"])
+    found = command.row("atis").measure(tmp_path)
+    (model,) = found["models"]
+    assert model["size"] == "tiny"
+    assert model["accuracy"] == 0  # the label is another
+    table = tables.TABLES["train_command"]({"rows": [{"name": "atis"} | found]})
+    assert f"| tiny | {model['kind']} |  | 0.0 | " in table
