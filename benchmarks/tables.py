@@ -30,6 +30,7 @@ DOCS = (
     "emoji",
     "performance",
     "projections",
+    "train-command",
     "training",
 )
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
