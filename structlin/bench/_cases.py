@@ -3,13 +3,13 @@
 A case is measured as one: its contenders take turns, round by round, and each is compared with the
 dense form written by hand that took part in the same rounds.
 
-The structures of `MAIN` are in every case but two, in XLA and, where native code is made for so
+The structures of `MAIN` are in every case but three, in XLA and, where native code is made for so
 many rows, natively. Of the product of hidden sizes (256, 650, 1500), batches (1, 16, 64) and steps
 (1, 35, 100) the cases are: every product of an input with the kernel of four gates; of whole layers
 all batches at 35 steps and all steps at batch 1 for 650 units, and batches 1 and 16 at 35 steps for
 the other two, with one step for 1500 and 100 for 256; and training steps of 20 sequences of 35
-steps for 256 and 650 units. The two are shares of entries from 1 to 30 % of a sparse product of
-650, and a layer of 650 with HMD beside pruned kernels of its size.
+steps for 256 and 650 units. The three are shares of entries from 1 to 30 % of a sparse product of
+650, blocks of 2 % with 64 rows, and a layer of 650 with HMD beside pruned kernels of its size.
 """
 
 import dataclasses
@@ -129,6 +129,7 @@ FULL = (
     *(Case("training", hidden, 20, 35) for hidden in (650, 256)),
     *(Case("product", hidden, batch) for hidden in (650, 1500, 256) for batch in (1, 16, 64)),
     Case("density", 650, structures=tuple(BY_DENSITY)),
+    Case("density", 650, 64, structures=("Sparse 98 %, blocks",)),
     Case("pruned", 650, 1, 35, ("HMD 2x", *PRUNED)),
 )
 """Everything."""
@@ -139,6 +140,7 @@ QUICK = (
     Case("layer", 1500, 1, 35, ("Kron",)),
     Case("training", 650, 20, 35, ("Kron", "DopedKron 98 %")),
     Case("product", 650, 64, structures=("Sparse 98 %",)),
+    Case("density", 650, 64, structures=("Sparse 98 %, blocks",)),
     Case("pruned", 650, 1, 35, ("HMD 2x", *PRUNED)),
 )
 """What has a mark to reach."""

@@ -8,6 +8,7 @@ __all__ = ["CALL_TARGETS", "TARGETS", "Reached", "Target", "reached"]
 LAYER, WIDE = "layer, 650 units, batch 1, 35 steps", "layer, 1500 units, batch 1, 35 steps"
 SMALLER = "pruned, 650 units, batch 1, 35 steps"
 TRAINING, BATCH = "training, 650 units, batch 20, 35 steps", "product, 650 units, batch 64"
+BLOCKS = "density, 650 units, batch 64"
 HOISTED, FLAX, ORT = "Hoisted dense scan", "Flax nn.RNN", "ONNX Runtime, 2 threads"
 
 
@@ -50,6 +51,8 @@ TARGETS = (
     Target(TRAINING, "DopedKron 98 %, XLA", HOISTED, 1.4, 2.5),
     Target(BATCH, "Sparse 98 %, XLA", "Dense by hand", 6, 10),
     Target(BATCH, "Sparse 98 %, native", "Dense by hand", 6, 10),
+    Target(BLOCKS, "Sparse 98 %, blocks, XLA", "Dense by hand", 6, 10),
+    Target(BLOCKS, "Sparse 98 %, blocks, native", "Dense by hand", 6, 10),
 )
 """What structures must reach beside others of their cases, and what they reach for."""
 

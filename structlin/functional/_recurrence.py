@@ -80,10 +80,10 @@ def _recurrence_jvp(how, primals, tangents):
     def step(dcarry: Any, saved: Any):
         carry, terms, dterms, own = saved
         if recurrent is not None:
-            _, dstate = jax.jvp(how[0].state, (carry,), (dcarry,))
+            state, dstate = jax.jvp(how[0].state, (carry,), (dcarry,))
             # By its derivative, though it is linear: what is transposed then follows its rules.
             product = functools.partial(affine, recurrent=recurrent, bias=None)
-            _, more = jax.jvp(product, (how[0].state(carry),), (dstate,))
+            _, more = jax.jvp(product, (state,), (dstate,))
             first, second = dterms
             dterms = (first + more, None) if summed else (first, second + more)
         inner = functools.partial(_apply, how, extra)
@@ -127,9 +127,9 @@ def _of_weights(
 ) -> tuple[Any, Any]:
     """What tangents of the weights add to every step, all at once.
 
-    They add to the hidden product, and to what `_apply` puts out. Carries are known
-    by now, so these are products over all steps; transposed, they are the gradients of the weights,
-    after the backward scan and not in it.
+    They add to the hidden product, and to what `_apply` puts out. Carries are known by now, so
+    these are products over all steps; transposed, they are the gradients of the weights, after the
+    backward scan and not in it.
     """
     (recurrent, bias, extra), (drecurrent, dbias, dextra) = parts, dparts
     dhidden = own = None

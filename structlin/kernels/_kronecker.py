@@ -20,8 +20,7 @@ REPEATED = 2
 result."""
 
 LOOPED = 1 << 16
-"""Up to so many operations of one row a loop takes less time than calling for two products: a
-fourth at 40 units and 160 columns, two thirds at 256 and 1,024."""
+"""Up to so many operations of one row a loop takes less time than calling for two products."""
 
 
 def kronecker_order(shapes: Shapes, costs: Sequence[int] | None = None) -> tuple[int, ...]:
