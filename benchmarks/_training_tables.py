@@ -10,7 +10,7 @@ from _markdown import markdown
 __all__ = ["TABLES"]
 
 Rows = list[dict[str, Any]]
-CURVE_RATES = ("rate 0", "rate 0.1", "rate 0.3")
+CURVE_RATES = ("rate 0", "rate 0.1")
 SEED = re.compile(r", seed \d+")
 
 

@@ -71,6 +71,18 @@ def test_known_and_traced_values_give_one_mask(rng):
             assert_array_equal(known, traced)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_known_and_traced_values_of_any_sign_and_size(dtype, rng):
+    special = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, -0.0, 0.0, 1e-40, -1e-40, 1e38, -1e38]
+    score = jnp.asarray(rng.permuted(np.array([special] * 5).T, axis=0), dtype)
+    traced = jax.jit(decompose.largest_mask, static_argnums=2)
+    for count in (0, 1, 4, 7, 11, 12, 13):
+        for axis in (0, 1):
+            known = decompose.largest_mask(score, count, axis)
+            assert_array_equal(traced(score, count, axis), known)
+            assert_array_equal(known.sum(axis), min(count, score.shape[axis]))
+
+
 def test_whole_rows(rng):
     dense = rng.normal(size=(6, 4)).astype("f")
     mask = np.asarray(decompose.row_magnitude_mask(dense, 0.5))

@@ -48,7 +48,7 @@ def small_rows() -> list[Row]:
     text = characters(data_folder() / "tinyshakespeare/input.txt")
     structured = [name for name in CONTENDERS if name != "Dense"]
     main = [("Dense", 1.0), *((name, MAIN) for name in structured)]
-    others = [(name, c) for c in OTHERS for name in structured]
+    others = [(name, c) for c in OTHERS for name in structured if name != "Sparse, fixed support"]
     parts = [(main, SEEDS[0]), (others, SEEDS[0]), *((main, seed) for seed in SEEDS[1:])]
     return [row_of(text, SMALL, n, c, seed) for part, seed in parts for n, c in part]
 

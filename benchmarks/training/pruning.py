@@ -14,7 +14,7 @@ taken as many steps to it:
 * ``at once``: dense for `DENSE` steps, pruned to 90 % in one step, and trained on.
 * ``dense``: never pruned, as many steps.
 
-All has the first seed; what leads to 90 % has three.
+All has the first seed; the steps to 90 %, at the first rate, have three.
 """
 
 from _data import Text, characters, data_folder
@@ -38,39 +38,41 @@ def _recipe(rate: float = RATE, pruned: float | None = None, begin: float = 0.0)
 
 
 def rows(text: Text) -> list[Row]:
-    """Those of the first seed, then those of the others: at once, in rounds, gradually."""
-    made = []
+    """What leads to 90 % first, seed by seed, then the other sparsities of the first seed."""
+
+    def one(
+        name: str, steps: int, recipe: Recipe, density: float, seed: int, start: Row | None = None
+    ) -> Row:
+        called = f"{name}, {steps} steps" if name == "dense" else f"{name}, {1 - density:.1%}"
+        settings = Settings(steps=steps)
+        return language_row(
+            f"{called}, seed {seed}", text, settings, recipe, density, seed, start=start
+        )
+
+    def in_rounds(name: str, rate: float, dense: Row, seed: int) -> list[Row]:
+        made = [dense]
+        for density in DENSITIES:
+            made.append(one(name, ROUND, _recipe(rate, 0.0), density, seed, made[-1]))
+        return made[1:]
+
+    def at_once(density: float, rounds: int, seed: int) -> list[Row]:
+        """Those that take all steps of so many rounds without a stop."""
+        total = DENSE + rounds * ROUND
+        gradual = one("gradual", total, _recipe(RATE, 0.6, 0.05), density, seed)
+        return [gradual, one("dense", total, _recipe(), 0.5, seed)]
+
+    made, rest = [], []
     for seed in SEEDS:
-
-        def one(
-            name: str,
-            steps: int,
-            recipe: Recipe,
-            density: float,
-            start: Row | None = None,
-            seed: int = seed,
-        ) -> Row:
-            called = f"{name}, {steps} steps" if name == "dense" else f"{name}, {1 - density:.1%}"
-            settings = Settings(steps=steps)
-            called = f"{called}, seed {seed}"
-            return language_row(called, text, settings, recipe, density, seed, start=start)
-
-        reached = DENSITIES if seed == SEEDS[0] else DENSITIES[:MAIN]
-        dense = one("dense", DENSE, _recipe(), 0.5)
-        made.append(dense)
-        for name, rate in (("iterative", RATE), ("iterative, small rate", RATE / 10)):
-            last = dense
-            for density in reached:
-                last = one(name, ROUND, _recipe(rate, 0.0), density, last)
-                made.append(last)
-        made.append(one("at once", 3 * ROUND, _recipe(RATE, 0.0), 0.1, dense))
-        for rounds, density in enumerate(DENSITIES, 1):
-            if seed != SEEDS[0] and rounds != MAIN:
-                continue
-            total = DENSE + rounds * ROUND
-            made.append(one("gradual", total, _recipe(RATE, 0.6, 0.05), density))
-            made.append(one("dense", total, _recipe(), 0.5))
-    return made
+        dense = one("dense", DENSE, _recipe(), 0.5, seed)
+        hard = one("at once", MAIN * ROUND, _recipe(RATE, 0.0), DENSITIES[MAIN - 1], seed, dense)
+        rounds = in_rounds("iterative", RATE, dense, seed)
+        made += [dense, *rounds[:MAIN], *at_once(DENSITIES[MAIN - 1], MAIN, seed), hard]
+        if seed == SEEDS[0]:
+            rest += [*rounds[MAIN:], *in_rounds("iterative, small rate", RATE / 10, dense, seed)]
+    others = [i for i in range(len(DENSITIES)) if i + 1 != MAIN]
+    for i in others:
+        rest += at_once(DENSITIES[i], i + 1, SEEDS[0])
+    return made + rest
 
 
 if __name__ == "__main__":

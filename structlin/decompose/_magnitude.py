@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 
 from structlin.decompose._dtypes import wide_dtype
@@ -31,7 +32,7 @@ def largest_mask(score: jax.Array, count: int | jax.Array, axis: int = 0) -> jax
     """
     if isinstance(score, Tracer) or isinstance(count, Tracer):
         return _keep_largest(score, jnp.asarray(count, jnp.int32), axis, jnp)
-    # On values that are known a partial sort is enough: ten times faster than the full one.
+    # On values that are known a partial sort is enough.
     return jnp.asarray(_keep_largest(np.asarray(_wide(score)), int(count), axis, np))
 
 
@@ -126,17 +127,46 @@ def nm_mask(dense: jax.Array, kept: int, group: int) -> jax.Array:
 
 def _keep_largest(size: Any, count: Any, axis: int, xp: Any) -> Any:
     """The ``count`` largest along ``axis``; of equal ones those of lower index."""
-    total = size.shape[axis]
     size = xp.where(xp.isnan(size), -xp.inf, size)
-    place = xp.clip(total - count, 0, total - 1)
-    ordered = np.partition(size, place, axis=axis) if xp is np else jnp.sort(size, axis=axis)
-    least = xp.take(ordered, xp.reshape(place, (1,)), axis=axis)
+    if xp is np:
+        place = np.clip(size.shape[axis] - count, 0, size.shape[axis] - 1)
+        ordered = np.partition(size, place, axis=axis)
+        least = np.take(ordered, np.reshape(place, (1,)), axis=axis)
+    else:
+        size = _ordered(size)
+        least = _nth_largest(size, count, axis)
     above = size > least
     level = size == least
     if xp is np and level.sum() == least.size:  # no ties
         return (above | level) & (count > 0)
     missing = count - above.sum(axis=axis, keepdims=True, dtype=np.int32)
     return above | (level & (xp.cumsum(level, axis=axis, dtype=np.int32) <= missing))
+
+
+def _ordered(size: jax.Array) -> jax.Array:
+    """Integers in the order of floating point numbers that are not NaN."""
+    wide = _wide(size)
+    bits = lax.bitcast_convert_type(wide, f"int{jnp.finfo(wide.dtype).bits}")
+    limits = jnp.iinfo(bits.dtype)
+    bits = jnp.where(bits == limits.min, 0, bits)  # -0
+    return jnp.where(bits < 0, bits ^ limits.max, bits)
+
+
+def _nth_largest(keys: jax.Array, n: jax.Array, axis: int) -> jax.Array:
+    """The ``n``-th largest integer along ``axis``, which stays as 1.
+
+    Found bit by bit, the highest first: a bit is set if ``n`` integers are as large with it. These
+    passes of counting take less time than a sort.
+    """
+    bits, whole = jnp.iinfo(keys.dtype).bits, keys.dtype.type
+
+    def step(i: jax.Array, found: jax.Array) -> jax.Array:
+        higher = found + jnp.left_shift(whole(1), (bits - 1 - i).astype(whole))
+        enough = (keys >= higher).sum(axis=axis, keepdims=True, dtype=jnp.int32) >= n
+        return jnp.where(enough, higher, found)
+
+    lowest = jnp.full_like(keys.max(axis=axis, keepdims=True), jnp.iinfo(whole).min)
+    return lax.fori_loop(0, bits, step, lowest)
 
 
 def _wide(size: jax.Array) -> jax.Array:
