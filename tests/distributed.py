@@ -3,6 +3,7 @@
 Run by ``test_distributed.py`` in a process that has eight devices.
 """
 
+import contextlib
 import functools
 import math
 import re
@@ -97,7 +98,6 @@ def stays_data_parallel(program, params):
     assert sum(sum(sizes) for _, sizes in found) <= size + 1, f"{found} for {size} parameters"
 
 
-@functools.cache
 def linen_losses(mesh):
     """The loss of each step, the compiled step, and the parameters after the last."""
     model = Model(KRON)
@@ -123,10 +123,15 @@ def linen_losses(mesh):
     return losses, program, params
 
 
-def linen_data_parallel(axis_type):
-    want, _, _ = linen_losses(ONE)
+@functools.cache
+def linen_losses_of_one():
+    return linen_losses(ONE)[0]
+
+
+def linen_data_parallel(axis_type, context=jax.set_mesh):
+    want = linen_losses_of_one()
     mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,))
-    with jax.set_mesh(mesh):
+    with context(mesh):
         got, program, params = linen_losses(mesh)
     near(got, want, WITHIN)
     stays_data_parallel(program, params)
@@ -276,6 +281,9 @@ def main():
     report(
         {
             "data linen auto": functools.partial(linen_data_parallel, AxisType.Auto),
+            "data linen without a mesh in context": functools.partial(
+                linen_data_parallel, AxisType.Auto, contextlib.nullcontext
+            ),
             "data linen explicit": functools.partial(linen_data_parallel, AxisType.Explicit),
             "data cells": cells,
             "data nnx": nnx_data_parallel,

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from structlin.kernels import merge_rows
 from structlin.matrices import ColumnBlocks, Dense, Matrix, Native
 
 __all__ = ["Kernel", "dense", "precise", "promote", "side_by_side"]
@@ -31,7 +32,7 @@ def dense(
         ``(..., out)`` in that dtype.
     """
     inputs, kernel, bias = promote((inputs, kernel, bias), dtype)
-    outputs = inputs @ kernel
+    outputs = (merge_rows(inputs) @ kernel).reshape(*inputs.shape[:-1], kernel.shape[-1])
     return outputs if bias is None else outputs + bias
 
 

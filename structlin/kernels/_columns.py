@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from structlin.kernels._gather import on_one_device
 from structlin.kernels._kronecker import kronecker_order
 
 __all__ = ["by_columns", "kronecker_columns", "slot_columns", "slot_columns_transposed"]
@@ -38,10 +39,10 @@ def by_columns(
 
     Returns:
         ``(..., n)``. Rows that are few, or are read seldom, are left as they are, and so are those
-        of a mesh, which may lie on several devices, and any number of them, as ``jax.export`` has.
+        that may lie on several devices, and any number of them, as ``jax.export`` has.
     """
     rows = math.prod(x.shape[:-1])
-    known = isinstance(rows, int) and jax.sharding.get_abstract_mesh().empty
+    known = isinstance(rows, int) and on_one_device()
     if not known or rows < LEAST_ROWS or slots < LEAST_SLOTS:
         return None
     tiles = -(-rows // WIDTH)

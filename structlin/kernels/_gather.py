@@ -14,6 +14,7 @@ __all__ = [
     "gather_rows",
     "in_one_launch",
     "merge_rows",
+    "on_one_device",
     "zeros_beside",
 ]
 
@@ -86,10 +87,20 @@ def carry_beside(carry: Any, steps: jax.Array) -> Any:
 def merge_rows(x: jax.Array) -> jax.Array:
     """The rows of ``x``, ``(..., k)``, along one axis, ``(rows, k)``, where that costs nothing.
 
-    The gradient of a product of such rows is one plain product. Under a mesh ``x`` stays as it is:
-    rows that are split over devices along another axis than the first would be gathered.
+    The gradient of a product of such rows is one plain product. Where there may be several devices
+    ``x`` stays as it is: rows that are split over them along another axis than the first would be
+    gathered.
     """
-    return x.reshape(-1, x.shape[-1]) if jax.sharding.get_abstract_mesh().empty else x
+    return x.reshape(-1, x.shape[-1]) if on_one_device() else x
+
+
+def on_one_device() -> bool:
+    """Whether all arrays lie on one device.
+
+    What is traced without a mesh in context cannot tell how its arguments are split, so there must
+    be no second device either.
+    """
+    return jax.device_count() == 1 and jax.sharding.get_abstract_mesh().empty
 
 
 def in_one_launch(x: jax.Array, count: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from structlin.kernels._gather import merge_rows
+from structlin.kernels._gather import merge_rows, on_one_device
 
 __all__ = ["kronecker_flops", "kronecker_order", "kronecker_rmatmul"]
 
@@ -128,7 +128,7 @@ def _along(folded: jax.Array, factor: jax.Array, axis: int) -> jax.Array:
     """``folded``, ``(..., m, ...)``, with ``m`` contracted by the factor ``(m, n)``."""
     axis, after = axis + folded.ndim, math.prod(folded.shape[axis + 1 :])
     large = factor.shape[0] > REPEATED * after
-    if large or not jax.sharding.get_abstract_mesh().empty:
+    if large or not on_one_device():
         return jnp.moveaxis(jnp.tensordot(folded, factor, axes=(axis, 0)), -1, axis)
     # A product for each row: what one product of all rows gives must be transposed, which takes
     # longer, forward and backward.
