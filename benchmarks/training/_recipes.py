@@ -16,6 +16,7 @@ from structlin.matrices import Masked, Sum
 __all__ = [
     "CONTENDERS",
     "EARLY_DROPOUT",
+    "LARGE_HOST",
     "Recipe",
     "Schedule",
     "contender",
@@ -25,8 +26,9 @@ __all__ = [
 ]
 
 CLIP, WARM_UP, EVERY = 1.0, 100, 20
-PRUNED, HOST_SHARE = 0.6, 1 / 3
+PRUNED, HOST_SHARE, LARGE_HOST_SHARE = 0.6, 1 / 3, 2 / 3
 _UNTIL: dict[str, Any] = {"pruned": PRUNED}
+LARGE_HOST = "DopedKron, large host"
 EARLY_DROPOUT = 0.05
 """The rate of co-matrix dropout with which learning rates and recipes were compared."""
 
@@ -175,6 +177,10 @@ def doped(
     return Recipe(spec, **_UNTIL | options)
 
 
+def _kron(compression: float) -> specs.Spec:
+    return specs.Kron(compression=compression)
+
+
 def _low_rank(compression: float) -> specs.Spec:
     return specs.LowRank(compression=compression)
 
@@ -195,7 +201,8 @@ CONTENDERS = {
     "Doped LowRank, fixed support": doped(_low_rank, anneal=False, pruned=0.0),
     "LowRank": Recipe(_low_rank, 6e-3),
     "HMD": Recipe(_hmd),
-    "Kron": Recipe(lambda c: specs.Kron(compression=c), 2.4e-2),
+    "Kron": Recipe(_kron, 2.4e-2),
+    LARGE_HOST: doped(_kron, share=LARGE_HOST_SHARE),
 }
 """By name, without co-matrix dropout, of which training_co_matrix.json says why; blocks of 16 x 1
 are 16 outputs that share an input: ``(1, 16)`` of a kernel."""

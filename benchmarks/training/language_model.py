@@ -26,12 +26,14 @@ import dataclasses
 from _data import Text, characters, data_folder, words
 from _experiments import Row, carry_out, parser
 from _language import Settings, language_row
-from _recipes import CONTENDERS, Recipe, contender
+from _recipes import CONTENDERS, LARGE_HOST, Recipe, contender
 from _side_by_side import Member, side_by_side_rows
 
+STRUCTURED = [name for name in CONTENDERS if name not in ("Dense", LARGE_HOST)]
 MAIN, OTHERS, SEEDS = 10.0, (5.0, 25.0), (0, 1, 2)
 """The compression of all seeds, and those of the first seed alone."""
 
+RATE_NAMES = {0.5: ", half the rate", 1.0: "", 2.0: ", twice the rate"}
 RATES = (3e-3, 6e-3, 1.2e-2, 2.4e-2)
 RATE_STEPS = 1500
 WORDS = 10_000
@@ -46,11 +48,11 @@ BY_COUNT = 17.5
 def small_rows() -> list[Row]:
     """All models of the small scale, those that matter most first."""
     text = characters(data_folder() / "tinyshakespeare/input.txt")
-    structured = [name for name in CONTENDERS if name != "Dense"]
-    main = [("Dense", 1.0), *((name, MAIN) for name in structured)]
-    others = [(name, c) for c in OTHERS for name in structured if name != "Sparse, fixed support"]
+    main = [("Dense", 1.0), *((name, MAIN) for name in STRUCTURED)]
+    others = [(name, c) for c in OTHERS for name in STRUCTURED if name != "Sparse, fixed support"]
+    others.append((LARGE_HOST, OTHERS[-1]))
     parts = [(main, SEEDS[0]), (others, SEEDS[0]), *((main, seed) for seed in SEEDS[1:])]
-    return [row_of(text, SMALL, n, c, seed) for part, seed in parts for n, c in part]
+    return [row_of(text, SMALL, n, c, seed=seed) for part, seed in parts for n, c in part]
 
 
 def quick_rows() -> list[Row]:
@@ -64,7 +66,7 @@ def rate_rows() -> list[Row]:
     text = characters(data_folder() / "tinyshakespeare/input.txt")
     settings = dataclasses.replace(SMALL, steps=RATE_STEPS)
     made = []
-    for name in CONTENDERS:
+    for name in ("Dense", *STRUCTURED):
         for rate in RATES:
             recipe = contender(name, learning_rate=rate)
             asked = 1.0 if name == "Dense" else MAIN
@@ -73,10 +75,10 @@ def rate_rows() -> list[Row]:
 
 
 def word_rows(text: Text, settings: Settings) -> list[Row]:
-    """The contenders of the papers, at their compression."""
-    names = "DopedKron", "LowRank", "Kron", "Sparse"
-    models = [("Dense", 1.0), *((name, 25.0) for name in names)]
-    return [row_of(text, settings, name, asked) for name, asked in models]
+    """The contenders of the papers, at their compression; dense at twice the rate too."""
+    names = "DopedKron", LARGE_HOST, "LowRank", "Kron", "Sparse"
+    models = [("Dense", 1.0, 1.0), *((name, 25.0, 1.0) for name in names), ("Dense", 1.0, 2.0)]
+    return [row_of(text, settings, *model) for model in models]
 
 
 def medium_rows(text: Text, seed: int = 0, *, keep: bool = True) -> list[Row]:
@@ -87,9 +89,8 @@ def medium_rows(text: Text, seed: int = 0, *, keep: bool = True) -> list[Row]:
     models += [("Dense", 1.0, 0.5), ("DopedKron", BY_COUNT, 0.5)]
     each = []
     for name, asked, factor in models:
-        called = name if factor == 1 else f"{name}, half the rate"
         recipe = scaled(name, MEDIUM, factor)
-        each.append(Member(f"{called}, {asked:g}x, seed {seed}", recipe, asked))
+        each.append(Member(called(name, asked, factor, seed), recipe, asked))
     return side_by_side_rows(f"side by side, seed {seed}", text, MEDIUM, each, seed, keep=keep)
 
 
@@ -110,10 +111,17 @@ def scaled(name: str, settings: Settings, factor: float = 1.0) -> Recipe:
     return dataclasses.replace(CONTENDERS[name], learning_rate=float(f"{rate:.2g}"))
 
 
-def row_of(text: Text, settings: Settings, name: str, asked: float, seed: int = 0) -> Row:
-    """A contender at a compression."""
-    called = f"{name}, {asked:g}x, seed {seed}"
-    return language_row(called, text, settings, scaled(name, settings), asked, seed)
+def row_of(
+    text: Text, settings: Settings, name: str, asked: float, factor: float = 1.0, *, seed: int = 0
+) -> Row:
+    """A contender at a compression, its rate times a factor."""
+    recipe = scaled(name, settings, factor)
+    return language_row(called(name, asked, factor, seed), text, settings, recipe, asked, seed)
+
+
+def called(name: str, asked: float, factor: float, seed: int) -> str:
+    """What a row is called: the structure, its rate if it is not its usual one, size and seed."""
+    return f"{name}{RATE_NAMES[factor]}, {asked:g}x, seed {seed}"
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def text() -> Text:
 
 def dense() -> Row:
     """The dense model."""
-    return row_of(text(), SETTINGS, "Dense", 1.0, SEED)
+    return row_of(text(), SETTINGS, "Dense", 1.0, seed=SEED)
 
 
 def counts(found: Text) -> np.ndarray:
