@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 import jax
 import jax.export
@@ -247,3 +248,9 @@ def test_slot_products_stack_nothing(batch, rng):
 
     traced = jax.make_jaxpr(jax.grad(loss, (0, 1)))(np.ones((batch, m), "f"), values)
     assert max(sizes(traced.jaxpr)) < k * n * batch
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 0), (0, 3, 4), (4,)])
+def test_rows_are_merged_whatever_is_empty(shape):
+    want = math.prod(shape[:-1]), shape[-1]
+    assert kernels.merge_rows(jnp.zeros(shape)).shape == want

@@ -91,7 +91,7 @@ def merge_rows(x: jax.Array) -> jax.Array:
     ``x`` stays as it is: rows that are split over them along another axis than the first would be
     gathered.
     """
-    return x.reshape(-1, x.shape[-1]) if on_one_device() else x
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if on_one_device() else x
 
 
 def on_one_device() -> bool:
