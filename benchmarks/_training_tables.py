@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from _markdown import markdown
+from _training_map import whole_map
 
 __all__ = ["TABLES"]
 
@@ -109,26 +109,23 @@ def named(prefix: str = "") -> Any:
 
 def structure_map(result: dict[str, Any]) -> str:
     """Test bits of each structure by width and compression; the best of a column is bold."""
-    found = _grouped(result, "map, ")
-    places = [name.split(", ", 2) for name in found if name.count(", ") >= 2]
-    columns = list(dict.fromkeys((w, c) for w, c, _ in places))
-    columns.sort(key=lambda p: (int(p[0]), float(p[1][:-1])))
-    names = list(dict.fromkeys(name for _, _, name in places))
-    best = {
-        p: min(_bits(found[", ".join((*p, n))]) for n in names if ", ".join((*p, n)) in found)
-        for p in columns
-    }
+    found = {place: _bits([row]) for place, row in whole_map(result).items()}
+    columns = sorted({p[:2] for p in found if len(p) > 2}, key=lambda p: (int(p[0]), _times(p[1])))
+    names = sorted({p[2] for p in found if len(p) > 2})
+    best = {c: min(bits for place, bits in found.items() if place[:2] == c) for c in columns}
 
-    def cells(name: str) -> Iterable[str]:
-        yield name
-        for place in columns:
-            rows = found.get(", ".join((*place, name)))
-            text = _cell(rows)
-            yield f"**{text}**" if rows and _bits(rows) == best[place] else text
+    def cell(column: tuple[str, ...], name: str) -> str:
+        bits = found.get((*column, name))
+        text = "" if bits is None else f"{bits:.3f}"
+        return f"**{text}**" if bits == best[column] else text
 
-    dense = ["Dense", *(_cell(found.get(f"{w}, Dense")) for w, _ in columns)]
-    header = ["", *(f"{w}, {c}" for w, c in columns)]
-    return markdown(header, [dense, *(list(cells(n)) for n in names)])
+    dense = ["Dense", *(f"{found[width, 'Dense']:.3f}" for width, _ in columns)]
+    header = ["", *(", ".join(column) for column in columns)]
+    return markdown(header, [dense, *([n, *(cell(c, n) for c in columns)] for n in names)])
+
+
+def _times(compression: str) -> float:
+    return float(compression.removesuffix("x"))
 
 
 def recipes(result: dict[str, Any]) -> str:
@@ -162,9 +159,8 @@ def pruning(result: dict[str, Any]) -> str:
     found = _grouped(result)
     ways = ("gradual", "iterative", "iterative, small rate", "at once")
     dense = {rows[0]["recipe"]["steps"]: rows for n, rows in found.items() if n[:5] == "dense"}
-    sparsities = sorted(
-        {n.rpartition(", ")[2] for n in found if n.endswith("%")}, key=lambda s: float(s[:-1])
-    )
+    pruned = [n.removeprefix("gradual, ") for n in found if n.startswith("gradual, ")]
+    sparsities = sorted(pruned, key=lambda s: float(s[:-1]))
 
     def cells(sparsity: str) -> list[str]:
         steps = found[f"gradual, {sparsity}"][0]["recipe"]["steps"]

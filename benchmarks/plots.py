@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from _speed_plots import speed
+from _training_map import whole_map
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,36 +76,30 @@ def training_map(result: dict[str, Any]) -> Figure | None:
     There is none before the map has rows.
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    dense: dict[str, float] = {}
-    for row in result["rows"]:
-        part, width, *rest = row["name"].split(", ", 3)
-        if part != "map" or "figures" not in row:
-            continue
-        if rest == ["Dense"]:
-            dense[width] = row["figures"]["test"]
-        else:
-            point = row["compression"], row["figures"]["test"]
+    rows = whole_map(result)
+    for (width, *rest), row in rows.items():
+        if rest != ["Dense"]:
+            lost = row["figures"]["test"] - rows[width, "Dense"]["figures"]["test"]
+            point = row["compression"], lost
             found.setdefault(width, {}).setdefault(rest[1], []).append(point)
     widths = sorted(found, key=int)
     if not widths:
         return None
-    shades, names = mpl.colormaps["Dark2"], list(found[widths[0]])
+    shades, names = mpl.colormaps["Dark2"], sorted(found[widths[0]])
     size = (max(7.2, 3.6 * len(widths)), 4.0)  # the legend needs its width
     figure, panels = plt.subplots(1, len(widths), figsize=size, squeeze=False, sharey=True)
     for width, axes in zip(widths, panels[0], strict=True):
-        for name, points in found[width].items():
-            x, y = zip(*sorted(points), strict=True)
-            lost = [v - dense[width] for v in y]
-            axes.plot(
-                x, lost, marker="o", markersize=4, color=shades(names.index(name)), label=name
-            )
-        axes.set(title=f"hidden {width}", xlabel="times smaller, in bytes")
+        for name, points in sorted(found[width].items()):
+            about = {"marker": "o", "markersize": 4, "label": name}
+            axes.plot(*zip(*sorted(points), strict=True), color=shades(names.index(name)), **about)
+        steps = rows[width, "Dense"]["recipe"]["steps"]
+        axes.set(title=f"hidden {width}, {steps:,} steps", xlabel="times smaller, in bytes")
         axes.set_xscale("log")
         axes.set_xticks([5, 10, 25], ["5", "10", "25"])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     panels[0][0].set_ylabel("bits a character above dense")
-    handles, labels = panels[0][-1].get_legend_handles_labels()
+    handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 0.12, 1, 1))
     return figure

@@ -1,0 +1,29 @@
+"""The map of structures over widths: its own rows, and the small scale as its widest column."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["whole_map"]
+
+WIDEST = Path(__file__).resolve().parent / "results" / "training_language_model.json"
+
+
+def whole_map(result: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Its rows by ``(width, compression, structure)``, or ``(width, "Dense")``.
+
+    The language models of the small scale, of the first seed, are those of one width more; they
+    train for longer.
+    """
+    found = {}
+    for row in result["rows"]:
+        part, *place = row["name"].split(", ", 3)
+        if part == "map" and "figures" in row:
+            found[tuple(place)] = row
+    structures = {place[-1] for place in found}
+    for row in json.loads(WIDEST.read_text("utf-8"))["rows"]:
+        name, asked, seed = row["name"].rsplit(", ", 2)
+        width = str(row["recipe"]["hidden"])
+        if seed == "seed 0" and name in structures and "figures" in row:
+            found[(width, name) if name == "Dense" else (width, asked, name)] = row
+    return found
