@@ -32,6 +32,8 @@ from _side_by_side import Member, side_by_side_rows
 STRUCTURED = [name for name in CONTENDERS if name not in ("Dense", LARGE_HOST)]
 MAIN, OTHERS, SEEDS = 10.0, (5.0, 25.0), (0, 1, 2)
 """The compression of all seeds, and those of the first seed alone."""
+LITTLE = (2.0, 4.0)
+"""The compressions that hybrid matrix decomposition was made for, for it and what it was compared to."""
 
 RATE_NAMES = {0.5: ", half the rate", 1.0: "", 2.0: ", twice the rate"}
 RATES = (3e-3, 6e-3, 1.2e-2, 2.4e-2)
@@ -51,7 +53,8 @@ def small_rows() -> list[Row]:
     main = [("Dense", 1.0), *((name, MAIN) for name in STRUCTURED)]
     others = [(name, c) for c in OTHERS for name in STRUCTURED if name != "Sparse, fixed support"]
     others.append((LARGE_HOST, OTHERS[-1]))
-    parts = [(main, SEEDS[0]), (others, SEEDS[0]), *((main, seed) for seed in SEEDS[1:])]
+    others += [(name, c) for c in LITTLE for name in ("HMD", "LowRank")]
+    parts = [(main, SEEDS[0]), *((main, seed) for seed in SEEDS[1:]), (others, SEEDS[0])]
     return [row_of(text, SMALL, n, c, seed=seed) for part, seed in parts for n, c in part]
 
 
