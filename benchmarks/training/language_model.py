@@ -33,7 +33,7 @@ STRUCTURED = [name for name in CONTENDERS if name not in ("Dense", LARGE_HOST)]
 MAIN, OTHERS, SEEDS = 10.0, (5.0, 25.0), (0, 1, 2)
 """The compression of all seeds, and those of the first seed alone."""
 LITTLE = (2.0, 4.0)
-"""The compressions that hybrid matrix decomposition was made for, for it and what it was compared to."""
+"""Compressions that HMD was made for, for it and low rank."""
 
 RATE_NAMES = {0.5: ", half the rate", 1.0: "", 2.0: ", twice the rate"}
 RATES = (3e-3, 6e-3, 1.2e-2, 2.4e-2)
