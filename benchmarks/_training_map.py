@@ -21,9 +21,10 @@ def whole_map(result: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
         if part == "map" and "figures" in row:
             found[tuple(place)] = row
     structures = {place[-1] for place in found}
+    sizes = {place[1] for place in found if len(place) > 2} | {"1x"}
     for row in json.loads(WIDEST.read_text("utf-8"))["rows"]:
         name, asked, seed = row["name"].rsplit(", ", 2)
         width = str(row["recipe"]["hidden"])
-        if seed == "seed 0" and name in structures and "figures" in row:
+        if seed == "seed 0" and name in structures and asked in sizes and "figures" in row:
             found[(width, name) if name == "Dense" else (width, asked, name)] = row
     return found

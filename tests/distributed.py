@@ -138,6 +138,23 @@ def linen_data_parallel(axis_type, context=jax.set_mesh):
     assert want[-1] < want[0] - 0.005, want
 
 
+def packed_products():
+    """A packed matrix leaves rows where they lie, whichever axis is split and without a mesh."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    drawn = specs.Sparse(density=0.3).init(jax.random.key(0), (64, 6))
+    trained, fixed = sl.partition(sl.pack(drawn))
+
+    def loss(trained, x):
+        return (sl.functional.dense(x, sl.combine(trained, fixed)) ** 2).sum()
+
+    for axes in (("data",), (None, "data")):
+        x = on(mesh, np.ones((16, 16, 64), np.float32), *axes)
+        weights = jax.tree.map(lambda leaf: on(mesh, leaf), trained)
+        program = jax.jit(jax.value_and_grad(loss)).lower(weights, x).compile()
+        found = communication(program)
+        assert {kind for kind, _ in found} == {"all-reduce"}, (axes, found)
+
+
 def nnx_losses(mesh):
     model = NNXModel(nnx.Rngs(0))
     nnx.update(model, jax.tree.map(lambda x: on(mesh, x), nnx.state(model)))
@@ -285,6 +302,7 @@ def main():
                 linen_data_parallel, AxisType.Auto, contextlib.nullcontext
             ),
             "data linen explicit": functools.partial(linen_data_parallel, AxisType.Explicit),
+            "data packed products": packed_products,
             "data cells": cells,
             "data nnx": nnx_data_parallel,
             "words kron tied": functools.partial(auto, "kron", tied=True),

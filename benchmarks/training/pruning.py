@@ -14,7 +14,7 @@ taken as many steps to it:
 * ``at once``: dense for `DENSE` steps, pruned to 90 % in one step, and trained on.
 * ``dense``: never pruned, as many steps.
 
-All has the first seed; the steps to 90 %, at the first rate, have three.
+The first seed has all; the way to 90 % at the first rate has three.
 """
 
 from _data import Text, characters, data_folder
@@ -55,23 +55,23 @@ def rows(text: Text) -> list[Row]:
             made.append(one(name, ROUND, _recipe(rate, 0.0), density, seed, made[-1]))
         return made[1:]
 
-    def at_once(density: float, rounds: int, seed: int) -> list[Row]:
-        """Those that take all steps of so many rounds without a stop."""
+    def without_a_stop(density: float, rounds: int, seed: int) -> list[Row]:
+        """Those that take all steps of so many rounds."""
         total = DENSE + rounds * ROUND
         gradual = one("gradual", total, _recipe(RATE, 0.6, 0.05), density, seed)
         return [gradual, one("dense", total, _recipe(), 0.5, seed)]
 
-    made, rest = [], []
+    made, rest, main = [], [], DENSITIES[MAIN - 1]
     for seed in SEEDS:
         dense = one("dense", DENSE, _recipe(), 0.5, seed)
-        hard = one("at once", MAIN * ROUND, _recipe(RATE, 0.0), DENSITIES[MAIN - 1], seed, dense)
+        at_once = one("at once", MAIN * ROUND, _recipe(RATE, 0.0), main, seed, dense)
         rounds = in_rounds("iterative", RATE, dense, seed)
-        made += [dense, *rounds[:MAIN], *at_once(DENSITIES[MAIN - 1], MAIN, seed), hard]
+        made += [dense, *rounds[:MAIN], *without_a_stop(main, MAIN, seed), at_once]
         if seed == SEEDS[0]:
             rest += [*rounds[MAIN:], *in_rounds("iterative, small rate", RATE / 10, dense, seed)]
-    others = [i for i in range(len(DENSITIES)) if i + 1 != MAIN]
-    for i in others:
-        rest += at_once(DENSITIES[i], i + 1, SEEDS[0])
+    for count, density in enumerate(DENSITIES, 1):
+        if count != MAIN:
+            rest += without_a_stop(density, count, SEEDS[0])
     return made + rest
 
 

@@ -165,6 +165,7 @@ def _nth_largest(keys: jax.Array, n: jax.Array, axis: int) -> jax.Array:
         enough = (keys >= higher).sum(axis=axis, keepdims=True, dtype=jnp.int32) >= n
         return jnp.where(enough, higher, found)
 
+    # Made of the integers, for a loop's carry lies where they do.
     lowest = jnp.full_like(keys.max(axis=axis, keepdims=True), jnp.iinfo(whole).min)
     return lax.fori_loop(0, bits, step, lowest)
 

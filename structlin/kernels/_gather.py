@@ -95,7 +95,7 @@ def merge_rows(x: jax.Array) -> jax.Array:
 
 
 def on_one_device() -> bool:
-    """Whether all arrays lie on one device.
+    """Whether arrays are known to lie on one device.
 
     What is traced without a mesh in context cannot tell how its arguments are split, so there must
     be no second device either.
