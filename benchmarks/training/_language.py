@@ -18,7 +18,7 @@ from _recipes import Recipe, Schedule, prepared
 from _trainer import train
 
 import structlin as sl
-from structlin import functional, specs
+from structlin import functional, kernels, specs
 from structlin.demo._corpus import windows
 
 __all__ = ["LanguageModel", "Settings", "bits", "drawn", "language_row", "loss_of", "size"]
@@ -79,7 +79,9 @@ class LanguageModel(nn.Module):
                 drop(x), initial_carry=before
             )
             after.append(state)
-        return tuple(after), sl.Dense(self.vocabulary, name="out")(drop(x))
+        rows = kernels.merge_rows(drop(x))  # the gradient of the kernel is one plain product
+        logits = sl.Dense(self.vocabulary, name="out")(rows)
+        return tuple(after), logits.reshape(*tokens.shape, self.vocabulary)
 
     def at_rest(self, batch: int) -> Carry:
         """The state before the first character."""
