@@ -16,7 +16,6 @@ from structlin.matrices import Masked, Sum
 __all__ = [
     "CONTENDERS",
     "EARLY_DROPOUT",
-    "LARGE_HOST",
     "Recipe",
     "Schedule",
     "contender",
@@ -28,7 +27,6 @@ __all__ = [
 CLIP, WARM_UP, EVERY = 1.0, 100, 20
 PRUNED, HOST_SHARE, LARGE_HOST_SHARE = 0.6, 1 / 3, 2 / 3
 _UNTIL: dict[str, Any] = {"pruned": PRUNED}
-LARGE_HOST = "DopedKron, large host"
 EARLY_DROPOUT = 0.05
 """The rate of co-matrix dropout with which learning rates and recipes were compared."""
 
@@ -202,7 +200,10 @@ CONTENDERS = {
     "LowRank": Recipe(_low_rank, 6e-3),
     "HMD": Recipe(_hmd),
     "Kron": Recipe(_kron, 2.4e-2),
-    LARGE_HOST: doped(_kron, share=LARGE_HOST_SHARE),
+    "DopedKron, large host": doped(_kron, share=LARGE_HOST_SHARE),
+    "DopedKron, large host, fixed support": doped(
+        _kron, share=LARGE_HOST_SHARE, anneal=False, pruned=0.0, learning_rate=2.4e-2
+    ),
 }
 """By name, without co-matrix dropout, of which training_co_matrix.json says why; blocks of 16 x 1
 are 16 outputs that share an input: ``(1, 16)`` of a kernel."""
