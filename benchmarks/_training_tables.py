@@ -213,6 +213,7 @@ def _refused(result: dict[str, Any], prefix: str) -> list[str]:
 TABLES = {
     **{f"training_iot/{task}": classifiers(task) for task in ("mnist", "usps", "har")},
     "training_rates": rates,
+    "training_rates_words": rates,
     "training_language_model": language_model,
     "training_language_model_words": language_model,
     "training_language_model_medium": language_model,
