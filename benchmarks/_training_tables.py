@@ -110,11 +110,11 @@ def named(prefix: str = "") -> Any:
 def structure_map(result: dict[str, Any]) -> str:
     """Test bits of each structure by width and compression; the best of a column is bold."""
     found = {place: _bits([row]) for place, row in whole_map(result).items()}
-    columns = sorted({p[:2] for p in found if len(p) > 2}, key=lambda p: (int(p[0]), _times(p[1])))
+    columns = sorted({(p[0], p[1]) for p in found if len(p) > 2}, key=_by_size)
     names = sorted({p[2] for p in found if len(p) > 2})
     best = {c: min(bits for place, bits in found.items() if place[:2] == c) for c in columns}
 
-    def cell(column: tuple[str, ...], name: str) -> str:
+    def cell(column: tuple[str, str], name: str) -> str:
         bits = found.get((*column, name))
         text = "" if bits is None else f"{bits:.3f}"
         return f"**{text}**" if bits == best[column] else text
@@ -124,8 +124,9 @@ def structure_map(result: dict[str, Any]) -> str:
     return markdown(header, [dense, *([n, *(cell(c, n) for c in columns)] for n in names)])
 
 
-def _times(compression: str) -> float:
-    return float(compression.removesuffix("x"))
+def _by_size(column: tuple[str, str]) -> tuple[int, float]:
+    width, compression = column
+    return int(width), float(compression.removesuffix("x"))
 
 
 def recipes(result: dict[str, Any]) -> str:
