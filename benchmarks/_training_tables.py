@@ -108,16 +108,21 @@ def named(prefix: str = "") -> Any:
 
 
 def structure_map(result: dict[str, Any]) -> str:
-    """Test bits of each structure by width and compression; the best of a column is bold."""
-    found = {place: _bits([row]) for place, row in whole_map(result).items()}
-    columns = sorted({(p[0], p[1]) for p in found if len(p) > 2}, key=_by_size)
-    names = sorted({p[2] for p in found if len(p) > 2})
-    best = {c: min(bits for place, bits in found.items() if place[:2] == c) for c in columns}
+    """Test bits of each structure by width and compression; the best of a whole column is bold."""
+    rows = whole_map(result)
+    columns = sorted({(p[0], p[1]) for p in rows if len(p) > 2}, key=_by_size)
+    names = sorted({p[2] for p in rows if len(p) > 2})
+    found = {place: _bits([row]) for place, row in rows.items() if "figures" in row}
+    best = {
+        c: min(bits for place, bits in found.items() if place[:2] == c)
+        for c in columns
+        if all((*c, name) in rows for name in names)
+    }
 
     def cell(column: tuple[str, str], name: str) -> str:
         bits = found.get((*column, name))
         text = "" if bits is None else f"{bits:.3f}"
-        return f"**{text}**" if bits == best[column] else text
+        return f"**{text}**" if text and bits == best.get(column) else text
 
     dense = ["Dense", *(f"{found[width, 'Dense']:.3f}" for width, _ in columns)]
     header = ["", *(", ".join(column) for column in columns)]

@@ -78,7 +78,7 @@ def training_map(result: dict[str, Any]) -> Figure | None:
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     rows = whole_map(result)
     for (width, *rest), row in rows.items():
-        if rest != ["Dense"]:
+        if rest != ["Dense"] and "figures" in row:
             lost = row["figures"]["test"] - rows[width, "Dense"]["figures"]["test"]
             point = row["compression"], lost
             found.setdefault(width, {}).setdefault(rest[1], []).append(point)
