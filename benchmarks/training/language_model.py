@@ -16,9 +16,9 @@ word.
 The small scale: Shakespeare's characters (``tinyshakespeare``), one LSTM of 256, each structure at
 its best rate of those tried on the validation part, after 1,500 steps of seed 0 at 10x; doped
 Kronecker products of a large host have the rate of those of a small one, or that of a Kronecker
-product where their support is fixed. The words: the 10,000 most frequent ones of WikiText-2, one LSTM
-of 650 that reads the text once. The medium scale: all of its words, two LSTMs of 650, dropout, the
-layers of Zaremba et al. (2014), all models in one program (`_side_by_side.py`), for some five
+product where their support is fixed. The words: the 10,000 most frequent ones of WikiText-2, one
+LSTM of 650 that reads the text once. The medium scale: all of its words, two LSTMs of 650, dropout,
+the layers of Zaremba et al. (2014), all models in one program (`_side_by_side.py`), for some five
 passes. Rates there are those of the small scale times 256 / 650, as the rate of kernels should fall
 under Adam (Yang et al., 2021).
 """
