@@ -61,8 +61,8 @@ def small_rows() -> list[Row]:
     others += [(name, c) for c in LITTLE for name in ("HMD", "LowRank")]
     parts = [(main, SEEDS[0]), *((main, seed) for seed in SEEDS[1:]), (others, SEEDS[0])]
     made = [row_of(text, SMALL, n, c, seed=seed) for part, seed in parts for n, c in part]
-    # rates were chosen at 10x; where there are more numbers a lower one suits
-    halves = [("LowRank", c) for c in (*LITTLE, OTHERS[0])] + [("HMD", c) for c in LITTLE]
+    # rates were chosen at 10x, in a quarter of the steps
+    halves = [("LowRank", c) for c in (*LITTLE, OTHERS[0], MAIN)] + [("HMD", c) for c in LITTLE]
     return made + [row_of(text, SMALL, name, c, 0.5) for name, c in halves]
 
 
