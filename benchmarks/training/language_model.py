@@ -16,11 +16,11 @@ word.
 The small scale: Shakespeare's characters (``tinyshakespeare``), one LSTM of 256, each structure at
 its best rate of those tried on the validation part, after 1,500 steps of seed 0 at 10x; doped
 Kronecker products of a large host have the rate of those of a small one, or that of a Kronecker
-product where their support is fixed. The words: the 10,000 most frequent ones of WikiText-2, one
-LSTM of 650 that reads the text once. The medium scale: all of its words, two LSTMs of 650, dropout,
-the layers of Zaremba et al. (2014), all models in one program (`_side_by_side.py`), for some five
-passes. Rates there are those of the small scale times 256 / 650, as the rate of kernels should fall
-under Adam (Yang et al., 2021).
+product where their support is fixed; low rank and HMD have half of theirs too. The words: the
+10,000 most frequent ones of WikiText-2, one LSTM of 650 that reads the text once, at several rates.
+The medium scale: all of its words, two LSTMs of 650, dropout, the layers of Zaremba et al. (2014),
+all models in one program (`_side_by_side.py`), for some five passes. Rates there are those of the
+small scale times 256 / 650, as the rate of kernels should fall under Adam (Yang et al., 2021).
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ def small_rows() -> list[Row]:
     others += [(name, c) for c in LITTLE for name in ("HMD", "LowRank")]
     parts = [(main, SEEDS[0]), *((main, seed) for seed in SEEDS[1:]), (others, SEEDS[0])]
     made = [row_of(text, SMALL, n, c, seed=seed) for part, seed in parts for n, c in part]
-    # rates were chosen at 10x, in a quarter of the steps
+    # rates were chosen at 10x, in a quarter of the steps: a lower one may suit
     halves = [("LowRank", c) for c in (*LITTLE, OTHERS[0], MAIN)] + [("HMD", c) for c in LITTLE]
     return made + [row_of(text, SMALL, name, c, 0.5) for name, c in halves]
 
