@@ -16,7 +16,7 @@ word.
 The small scale: Shakespeare's characters (``tinyshakespeare``), one LSTM of 256, each structure at
 its best rate of those tried on the validation part, after 1,500 steps of seed 0 at 10x; doped
 Kronecker products of a large host have the rate of those of a small one, or that of a Kronecker
-product where their support is fixed; low rank and HMD have half of theirs too. The words: the
+product where their support is fixed; most have half of theirs too. The words: the
 10,000 most frequent ones of WikiText-2, one LSTM of 650 that reads the text once, at several rates.
 The medium scale: all of its words, two LSTMs of 650, dropout, the layers of Zaremba et al. (2014),
 all models in one program (`_side_by_side.py`), for some five passes. Rates there are those of the
@@ -37,6 +37,14 @@ MAIN, OTHERS, SEEDS = 10.0, (5.0, 25.0), (0, 1, 2)
 """The compression of all seeds, and those of the first seed alone."""
 LITTLE = (2.0, 4.0)
 """Compressions at which HMD, made for them, and low rank alone are compared."""
+LOWER_RATES = (  # those that have half of their rate as well
+    "LowRank",
+    "DopedKron",
+    "DopedKron, 16 x 1 blocks",
+    "Sparse",
+    "Doped LowRank",
+    "Kron",
+)
 
 RATE_NAMES = {0.5: ", half the rate", 1.0: "", 2.0: ", twice the rate"}
 RATES = (3e-3, 6e-3, 1.2e-2, 2.4e-2)
@@ -62,7 +70,9 @@ def small_rows() -> list[Row]:
     parts = [(main, SEEDS[0]), *((main, seed) for seed in SEEDS[1:]), (others, SEEDS[0])]
     made = [row_of(text, SMALL, n, c, seed=seed) for part, seed in parts for n, c in part]
     # rates were chosen at 10x, in a quarter of the steps: a lower one may suit
-    halves = [("LowRank", c) for c in (*LITTLE, OTHERS[0], MAIN)] + [("HMD", c) for c in LITTLE]
+    halves = [(name, c) for name in ("LowRank", "HMD") for c in LITTLE]
+    halves += [(name, c) for c in (OTHERS[0], MAIN) for name in LOWER_RATES]
+    halves += [("Dense", 1.0)]
     return made + [row_of(text, SMALL, name, c, 0.5) for name, c in halves]
 
 
