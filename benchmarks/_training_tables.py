@@ -164,16 +164,17 @@ def pruning(result: dict[str, Any]) -> str:
     """Test bits by sparsity and way, beside the dense model of as many steps."""
     found = _grouped(result)
     ways = ("gradual", "iterative", "iterative, small rate", "at once")
-    dense = {rows[0]["recipe"]["steps"]: rows for n, rows in found.items() if n[:5] == "dense"}
     pruned = [n.removeprefix("gradual, ") for n in found if n.startswith("gradual, ")]
-    sparsities = sorted(pruned, key=lambda s: float(s[:-1]))
+    sparsities = sorted(pruned, key=lambda s: (float(s.partition("%")[0]), s))
 
     def cells(sparsity: str) -> list[str]:
         steps = found[f"gradual, {sparsity}"][0]["recipe"]["steps"]
-        row = [sparsity, f"{steps:,}", _cell(dense.get(steps))]
+        rate = sparsity.partition("%")[2]
+        dense = found.get(f"dense, {steps} steps{rate}")
+        row = [sparsity, f"{steps:,}", _cell(dense)]
         for way in ways:
             rows = found.get(f"{way}, {sparsity}")
-            lost = f" ({_lost(rows, dense[steps])})" if rows and steps in dense else ""
+            lost = f" ({_lost(rows, dense)})" if rows and dense else ""
             row.append(_cell(rows) + lost)
         return row
 

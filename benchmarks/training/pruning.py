@@ -14,7 +14,8 @@ taken as many steps to it:
 * ``at once``: dense for `DENSE` steps, pruned to 90 % in one step, and trained on.
 * ``dense``: never pruned, as many steps.
 
-The first seed has all; the way to 90 % at the first rate has three.
+The first seed has all; the way to 90 % at the first rate has three, and so has gradual pruning to
+90 % at half of it, which is the dense model's own.
 """
 
 from _data import Text, characters, data_folder
@@ -28,6 +29,7 @@ DENSE, ROUND = 2000, 1000
 DENSITIES, MAIN = (0.5, 0.25, 0.1, 0.05, 0.025), 3
 SEEDS = (0, 1, 2)
 RATE = CONTENDERS["Sparse"].learning_rate
+HALF_NAME = ", half the rate"
 
 
 def _recipe(rate: float = RATE, pruned: float | None = None, begin: float = 0.0) -> Recipe:
@@ -44,6 +46,7 @@ def rows(text: Text) -> list[Row]:
         name: str, steps: int, recipe: Recipe, density: float, seed: int, start: Row | None = None
     ) -> Row:
         called = f"{name}, {steps} steps" if name == "dense" else f"{name}, {1 - density:.1%}"
+        called += HALF_NAME * (recipe.learning_rate == RATE / 2)
         settings = Settings(steps=steps)
         return language_row(
             f"{called}, seed {seed}", text, settings, recipe, density, seed, start=start
@@ -55,11 +58,11 @@ def rows(text: Text) -> list[Row]:
             made.append(one(name, ROUND, _recipe(rate, 0.0), density, seed, made[-1]))
         return made[1:]
 
-    def without_a_stop(density: float, rounds: int, seed: int) -> list[Row]:
+    def without_a_stop(density: float, rounds: int, seed: int, rate: float = RATE) -> list[Row]:
         """Those that take all steps of so many rounds."""
         total = DENSE + rounds * ROUND
-        gradual = one("gradual", total, _recipe(RATE, 0.6, 0.05), density, seed)
-        return [gradual, one("dense", total, _recipe(), 0.5, seed)]
+        gradual = one("gradual", total, _recipe(rate, 0.6, 0.05), density, seed)
+        return [gradual, one("dense", total, _recipe(rate), 0.5, seed)]
 
     made, rest, main = [], [], DENSITIES[MAIN - 1]
     for seed in SEEDS:
@@ -72,7 +75,8 @@ def rows(text: Text) -> list[Row]:
     for count, density in enumerate(DENSITIES, 1):
         if count != MAIN:
             rest += without_a_stop(density, count, SEEDS[0])
-    return made + rest
+    halves = [row for seed in SEEDS for row in without_a_stop(main, MAIN, seed, RATE / 2)]
+    return made + rest + halves
 
 
 if __name__ == "__main__":
