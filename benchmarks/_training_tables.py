@@ -38,10 +38,13 @@ def _cell(rows: Rows | None, digits: int = 3) -> str:
 
 
 def _lost(rows: Rows, dense: Rows) -> str:
-    """How much more perplexity than the dense model, of the same seeds."""
-    seeds = {row["recipe"]["seed"] for row in rows}
-    same = [row for row in dense if row["recipe"]["seed"] in seeds]
-    return f"{100 * (2 ** (_bits(rows) - _bits(same)) - 1):+.1f} %"
+    """How much more perplexity than the dense model, over the seeds that both have."""
+
+    def of(rows: Rows, others: Rows) -> float:
+        seeds = {row["recipe"]["seed"] for row in others}
+        return _bits([row for row in rows if row["recipe"]["seed"] in seeds])
+
+    return f"{100 * (2 ** (of(rows, dense) - of(dense, rows)) - 1):+.1f} %"
 
 
 def language_model(result: dict[str, Any]) -> str:
