@@ -39,6 +39,7 @@ LITTLE = (2.0, 4.0)
 """Compressions at which HMD, made for them, and low rank alone are compared."""
 LOWER_RATES = (  # those that have half of their rate as well
     "LowRank",
+    "HMD",
     "DopedKron",
     "DopedKron, 16 x 1 blocks",
     "Sparse",
