@@ -72,7 +72,7 @@ def small_rows() -> list[Row]:
     made = [row_of(text, SMALL, n, c, seed=seed) for part, seed in parts for n, c in part]
     # rates were chosen at 10x, in a quarter of the steps: a lower one may suit
     halves = [(name, c) for name in ("LowRank", "HMD") for c in LITTLE]
-    halves += [(name, c) for c in (OTHERS[0], MAIN) for name in LOWER_RATES]
+    halves += [(name, c) for c in (OTHERS[0], MAIN, OTHERS[1]) for name in LOWER_RATES]
     made += [row_of(text, SMALL, name, c, 0.5) for name, c in (*halves, ("Dense", 1.0))]
     again = ("Sparse", "DopedKron", "Doped LowRank")  # they come first at half of their rate
     return made + [row_of(text, SMALL, n, MAIN, 0.5, seed=s) for n in again for s in SEEDS[1:]]
