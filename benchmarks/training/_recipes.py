@@ -16,6 +16,7 @@ from structlin.matrices import Masked, Sum
 __all__ = [
     "CONTENDERS",
     "EARLY_DROPOUT",
+    "RATE_NAMES",
     "Recipe",
     "Schedule",
     "contender",
@@ -28,6 +29,8 @@ CLIP, WARM_UP, EVERY = 1.0, 100, 20
 PRUNED, HOST_SHARE, LARGE_HOST_SHARE = 0.6, 1 / 3, 2 / 3
 _UNTIL: dict[str, Any] = {"pruned": PRUNED}
 EARLY_DROPOUT = 0.05
+RATE_NAMES = {0.5: ", half the rate", 1.0: "", 2.0: ", twice the rate"}
+"""What a row's name says of its rate, by the factor over the usual one."""
 """The rate of co-matrix dropout with which learning rates and recipes were compared."""
 
 NEEDED = ("learning_rate",)
@@ -57,7 +60,7 @@ class Recipe:
 
     Attributes:
         spec: Of a kernel, for a compression in bytes; ``None`` for dense ones.
-        learning_rate: The peak that suited it best, see training_rates.json.
+        learning_rate: The best peak of training_rates.json, after a quarter of the steps.
         begin: The share of the steps at which its sparse part begins to be pruned.
         pruned: The share of the steps after which it has its density: 0 where its support is fixed,
             ``None`` where it has none.

@@ -28,7 +28,7 @@ import dataclasses
 from _data import Text, characters, data_folder, words
 from _experiments import Row, carry_out, parser
 from _language import Settings, language_row
-from _recipes import CONTENDERS, Recipe, contender
+from _recipes import CONTENDERS, RATE_NAMES, Recipe, contender
 from _side_by_side import Member, side_by_side_rows
 
 LARGE_HOSTS = [name for name in CONTENDERS if "large host" in name]
@@ -47,7 +47,6 @@ LOWER_RATES = (  # those that have half of their rate as well
     "Kron",
 )
 
-RATE_NAMES = {0.5: ", half the rate", 1.0: "", 2.0: ", twice the rate"}
 RATES = (3e-3, 6e-3, 1.2e-2, 2.4e-2)
 RATE_STEPS = 1500
 WORD_RATES, WORD_RATE_STEPS = (2.4e-3, 4.7e-3, 9.5e-3), 400

@@ -21,7 +21,7 @@ The first seed has all; the way to 90 % at the first rate has three, and so has 
 from _data import Text, characters, data_folder
 from _experiments import Row, carry_out, parser
 from _language import Settings, language_row
-from _recipes import CONTENDERS, Recipe
+from _recipes import CONTENDERS, RATE_NAMES, Recipe
 
 from structlin import specs
 
@@ -29,7 +29,6 @@ DENSE, ROUND = 2000, 1000
 DENSITIES, MAIN = (0.5, 0.25, 0.1, 0.05, 0.025), 3
 SEEDS = (0, 1, 2)
 RATE = CONTENDERS["Sparse"].learning_rate
-HALF_NAME = ", half the rate"
 
 
 def _recipe(rate: float = RATE, pruned: float | None = None, begin: float = 0.0) -> Recipe:
@@ -46,7 +45,7 @@ def rows(text: Text) -> list[Row]:
         name: str, steps: int, recipe: Recipe, density: float, seed: int, start: Row | None = None
     ) -> Row:
         called = f"{name}, {steps} steps" if name == "dense" else f"{name}, {1 - density:.1%}"
-        called += HALF_NAME * (recipe.learning_rate == RATE / 2)
+        called += RATE_NAMES.get(recipe.learning_rate / RATE, "")
         settings = Settings(steps=steps)
         return language_row(
             f"{called}, seed {seed}", text, settings, recipe, density, seed, start=start
